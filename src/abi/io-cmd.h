@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+/*
+ * Commands of a queue on /dev/ublkcN, the descriptors that the kernel answers with, and the 64 bits
+ * of user_data that tell our completions apart.
+ */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct io_uring_sqe;
+
+#define IO_MAX_DEPTH 4096
+
+/* One line per operation of the block layer; the order is that of the statistics. */
+enum io_op {
+	IO_READ,
+	IO_WRITE,
+	IO_FLUSH,
+	IO_DISCARD,
+	IO_WRITE_ZEROES,
+	IO_OTHER, /* zoned commands and what a newer kernel adds: we ask for none of them */
+	N_IO_OPS,
+};
+
+/* Flags of a request. */
+#define IO_FUA     (1U << 0) /* on stable storage when it completes */
+#define IO_NOUNMAP (1U << 1) /* WRITE_ZEROES must keep the space allocated */
+
+/* A request as the kernel describes it, in bytes. */
+struct io_desc {
+	enum io_op op;
+	uint32_t flags;
+	uint64_t offset_bytes;
+	uint64_t len_bytes; /* 0 for FLUSH; DISCARD and WRITE_ZEROES may exceed the buffer by far */
+};
+
+/* Results of FETCH and COMMIT_AND_FETCH. */
+#define IO_RES_REQUEST 0     /* a request is in the descriptor of the tag */
+#define IO_RES_ABORT   (-19) /* -ENODEV: the command was cancelled, no request is attached */
+
+/**
+ * io_cmd_fetch() - write FETCH_REQ into an SQE
+ * @sqe:	64 bytes; all of them are written
+ * @fd:		char device, or its index if @fixed
+ * @fixed:	@fd is a registered file
+ * @queue:	queue number
+ * @tag:	slot of the queue
+ * @buf:	the slot's buffer; filled with the data of a WRITE when a request arrives
+ */
+void io_cmd_fetch(struct io_uring_sqe *sqe, int fd, bool fixed, uint16_t queue, uint16_t tag,
+		  const void *buf);
+
+/**
+ * io_cmd_commit_and_fetch() - write COMMIT_AND_FETCH_REQ into an SQE
+ * @result:	bytes done, always the whole request, or -errno
+ * @buf:	holds the data of a READ; receives that of the next WRITE
+ *
+ * Other arguments as in io_cmd_fetch(). A short count would be taken for the whole by kernel 7.3.
+ */
+void io_cmd_commit_and_fetch(struct io_uring_sqe *sqe, int fd, bool fixed, uint16_t queue,
+			     uint16_t tag, const void *buf, int32_t result);
+
+/* Bytes to mmap for the descriptors of one queue, and where in the char device. */
+size_t io_desc_map_len_bytes(uint16_t depth, uint32_t desc_size_bytes);
+uint64_t io_desc_map_offset_bytes(uint16_t queue, uint32_t desc_size_bytes);
+
+/* Decode the descriptor of @tag in a mapping of that stride. Sectors are 512 bytes, always. */
+void io_desc_decode(const void *map, uint32_t desc_size_bytes, uint16_t tag,
+		    struct io_desc *ret_desc);
+
+/* Who an SQE of a queue's ring belongs to. */
+enum io_source {
+	IO_SOURCE_KERNEL,  /* FETCH or COMMIT of a tag */
+	IO_SOURCE_BACKEND, /* an SQE of the backend for a tag */
+	IO_SOURCE_WAKE,    /* the queue's own wake-up descriptor */
+	IO_SOURCE_EVENT,   /* the descriptor given to queue_watch() */
+};
+
+static inline uint64_t io_user_data(enum io_source source, uint16_t tag)
+{
+	return (uint64_t)source << 16 | tag;
+}
+
+static inline enum io_source io_user_data_source(uint64_t user_data)
+{
+	return (enum io_source)(user_data >> 16 & 0xff);
+}
+
+static inline uint16_t io_user_data_tag(uint64_t user_data)
+{
+	return (uint16_t)(user_data & 0xffff);
+}
+
+const char *io_op_to_string(enum io_op op);

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+/*
+ * What a backend is: a table of functions, one file each, listed in registry.c. backend_ops run on
+ * the main thread and may block; io_ops (ring/io.h) run on the queues' threads and may not.
+ */
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "abi/params.h"
+#include "conf/backend-conf.h"
+#include "ring/io.h"
+
+struct backend;
+
+/* What a definition asks of its backend, beside the backend's own keys. */
+struct backend_request {
+	const char *device;           /* name, for messages */
+	const void *conf;             /* of ops->conf->size bytes */
+	uint64_t size_bytes;          /* 0: whatever there is */
+	uint32_t logical_block_bytes; /* 0: whatever is best */
+	bool read_only;
+};
+
+struct backend_ops {
+	const struct backend_conf_type *conf; /* its name is the value of Type= */
+
+	/*
+	 * Logging. Checks, creates and locks what lies behind, and says what it can do: the fields
+	 * of *ret_limits that it leaves 0 get their defaults from the device. May set read_only
+	 * where the request did not. -EBUSY: somebody else has it; -EINVAL: the definition does not
+	 * fit what is there.
+	 */
+	int (*open)(const struct backend_request *req, struct backend **ret,
+		    struct limits *ret_limits);
+	/* Logging, optional: everything written so far is on stable storage. */
+	int (*flush)(struct backend *b);
+	/* Optional; takes NULL, returns NULL. All queues have been stopped. */
+	struct backend *(*close)(struct backend *b);
+	const struct io_ops *io;
+};

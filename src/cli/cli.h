@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+/*
+ * The subcommands of ublkctl. Each one gets its own words (argv[0] is its name) and what the
+ * options before and behind it said, prints to stdout, complains on stderr, and returns an exit
+ * status of sysexits.h.
+ */
+#include <stdbool.h>
+
+struct cli {
+	bool json;
+	bool no_legend; /* no headings, no closing lines */
+};
+
+int cmd_check(int argc, char **argv, const struct cli *cli);
+int cmd_cat(int argc, char **argv, const struct cli *cli);
+int cmd_list(int argc, char **argv, const struct cli *cli);
+int cmd_status(int argc, char **argv, const struct cli *cli);
+int cmd_features(int argc, char **argv, const struct cli *cli);

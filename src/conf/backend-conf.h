@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+/*
+ * The [Backend] section: one struct and one key table for each value of Type=. They stand here, not
+ * with the backends, since the generator and ublkctl read definitions without linking what a
+ * backend needs.
+ */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct conf_key;
+
+struct null_conf {
+	uint8_t unused;
+};
+
+struct memory_conf {
+	uint8_t unused;
+};
+
+enum file_create {
+	FILE_CREATE_NO,
+	FILE_CREATE_SPARSE,
+	FILE_CREATE_PREALLOC,
+};
+
+enum direct_io {
+	DIRECT_IO_NO,
+	DIRECT_IO_YES,
+	DIRECT_IO_AUTO,
+};
+
+struct file_conf {
+	char *path;
+	enum file_create create;
+	enum direct_io direct_io;
+};
+
+struct backend_conf_type {
+	const char *name;            /* value of Type= */
+	const struct conf_key *keys; /* beside Type=; a zeroed entry ends the table */
+	size_t size;                 /* bytes of the struct that those keys fill in */
+	bool needs_size;             /* [Device] Size= is required */
+};
+
+extern const struct backend_conf_type null_conf_type;
+extern const struct backend_conf_type memory_conf_type;
+extern const struct backend_conf_type file_conf_type;
+
+/* NULL-terminated. */
+extern const struct backend_conf_type *const backend_conf_types[];

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+/*
+ * A definition, /etc/ublk/NAME.conf, as its reader leaves it: every key has a value, from the file,
+ * a drop-in, [Defaults] of ublkd.conf, or its built-in default.
+ */
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "conf/backend-conf.h"
+#include "conf/conf.h"
+#include "util/cleanup.h"
+
+#define DEVICE_NAME_MAX 63
+
+enum copy_mode {
+	COPY_MODE_AUTO,
+	COPY_MODE_COPY,
+};
+
+enum boot_option {
+	BOOT_NOFAIL = 1 << 0,
+	BOOT_NOAUTO = 1 << 1,
+	BOOT_NETDEV = 1 << 2,
+	BOOT_INITRD = 1 << 3,
+};
+
+struct device_conf {
+	char *name;
+	char *path; /* of the main file; NULL if the definition consists of drop-ins only */
+
+	/* [Device] */
+	char *description;            /* NULL: none */
+	uint64_t size_bytes;          /* 0: what the backend has */
+	uint32_t logical_block_bytes; /* 0: what the backend prefers */
+	bool read_only;
+	bool rotational;
+	char *serial; /* NULL: none */
+
+	/* [Backend] */
+	const struct backend_conf_type *backend_type;
+	void *backend; /* of backend_type->size bytes */
+
+	/* [Queues] */
+	uint32_t n_queues; /* 0: auto */
+	uint32_t depth;
+	uint32_t max_io_bytes;
+	enum copy_mode copy_mode;
+
+	/* [Boot] */
+	bool autostart;
+	unsigned boot_options; /* enum boot_option */
+
+	/* [Udev] */
+	bool watch;
+	char *owner; /* NULL: udev's */
+	char *group;
+	uint32_t mode; /* UINT32_MAX: udev's */
+};
+
+/**
+ * device_conf_load() - find, read, merge and check a definition
+ * @name:	of the device; looked for in /etc/ublk, /run/ublk and /usr/lib/ublk, with drop-ins
+ * @diag:	gets every error, and the warnings
+ * @ret:	the definition, to be freed with device_conf_free()
+ *
+ * Silent. Return: 0; -ENOENT: no such definition; -EUCLEAN: errors are in @diag; -ERFKILL: masked;
+ * else -errno of a failed read, with the file named in @diag.
+ */
+int device_conf_load(const char *name, struct conf_diag *diag, struct device_conf **ret);
+
+/**
+ * device_conf_load_file() - the same for one file outside the search path, without drop-ins
+ * @path:	the name of the device is its base name without ".conf"
+ */
+int device_conf_load_file(const char *path, struct conf_diag *diag, struct device_conf **ret);
+
+struct device_conf *device_conf_free(struct device_conf *c);
+DEFINE_AUTO(struct device_conf *, device_conf_free);
+
+/* NAME: [a-z0-9][a-z0-9_.-]{0,62} */
+bool device_name_is_valid(const char *name);

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+/*
+ * One slot of a queue: a request, its buffer, and who owns both.
+ *
+ * A slot goes round: the kernel has it (FETCH), a request arrives and the backend has it
+ * (submit()), io_complete() gives it back (COMMIT_AND_FETCH). From submit() to io_complete() slot
+ * and buffer are the backend's alone. All of it happens on the queue's thread.
+ */
+#include <stdint.h>
+
+#include "abi/io-cmd.h"
+
+struct backend;
+struct queue;
+
+enum io_state {
+	IO_IDLE,       /* nobody: to AT_KERNEL, with FETCH */
+	IO_AT_KERNEL,  /* a command is with the kernel: to AT_BACKEND, or DEAD on -ENODEV */
+	IO_AT_BACKEND, /* submit() was called: to AT_KERNEL, with COMMIT_AND_FETCH */
+	IO_DEAD,       /* final */
+};
+
+struct io {
+	/* the request: read only for the backend */
+	enum io_op op;
+	uint32_t flags; /* IO_FUA, IO_NOUNMAP */
+	uint64_t offset_bytes;
+	uint64_t len_bytes;
+	void *buf; /* page-aligned, of the device's max_io_bytes */
+
+	/* the backend's own, zeroed before every submit() */
+	uint64_t done_bytes;
+	uint32_t retries;
+	uint32_t phase;
+
+	/* the queue's */
+	struct queue *queue;
+	uint16_t tag;
+	uint8_t state; /* enum io_state */
+};
+
+/* Operations of a backend on the queue's thread. Only queue_init() may block. */
+struct io_ops {
+	/* optional; *ret_ctx is what the others get, else they get the struct backend */
+	int (*queue_init)(struct backend *b, struct queue *q, void **ret_ctx);
+	void (*queue_deinit)(void *ctx); /* optional */
+	void (*submit)(void *ctx, struct io *io);
+	void (*on_cqe)(void *ctx, struct io *io, int res); /* an SQE that submit() queued */
+};
+
+/**
+ * io_complete() - the backend is done with a request
+ * @io:	from submit(); not to be touched any more
+ * @r:	0: all of it is done; else -errno
+ *
+ * Queue thread only; exactly once for each submit(), also from within it. The answer goes to the
+ * kernel with the queue's next system call. Errors are counted, never logged.
+ */
+void io_complete(struct io *io, int r);
+
+/**
+ * io_sqe() - an SQE of the queue's ring for a request
+ * @io:	from submit()
+ * @n:	how many SQEs the caller needs in a row; the pointer is to the first
+ *
+ * Queue thread only. Cannot fail: the ring has room for all slots, one SQE each, and is flushed
+ * when it is full. The caller prepares it with io_uring_prep_*() and then calls io_sqe_done(),
+ * which sets its user_data.
+ */
+struct io_uring_sqe *io_sqe(struct io *io);
+void io_sqe_done(struct io *io, struct io_uring_sqe *sqe);

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+/*
+ * /run/ublkd: what a server leaves for its successor, for udev and for ublkctl.
+ *
+ *	NAME/lock	held (flock) by the process that serves NAME, all its life
+ *	NAME/state	KEY=VALUE lines, replaced atomically: struct state
+ *	NAME/stats	counters, see stats.h
+ *	udev/ublkbN	KEY=VALUE lines that the udev rule imports
+ *
+ * All functions are silent and for the main thread.
+ */
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "util/cleanup.h"
+
+#define STATE_DIR "/run/ublkd"
+
+struct state {
+	uint32_t dev_id;
+	char boot_id[33]; /* of the kernel that knows dev_id: 32 hexadecimal digits */
+	uint64_t cookie;  /* our mark in the kernel's device, see state_cookie() */
+	pid_t pid;        /* of the server */
+	uint64_t flags;   /* negotiated, FEATURE_* */
+	uint64_t digest;  /* of the definition */
+	char *backend;    /* Type= */
+	char *target;     /* what lies behind, for people: a path; may be empty */
+	char *definition; /* path of the main file */
+};
+
+void state_deinit(struct state *s);
+
+/* The mark that ties a kernel device to a name: a hash of the name, never 0. */
+uint64_t state_cookie(const char *name);
+
+/* The running kernel's boot id as 32 hexadecimal digits. */
+int state_boot_id(char ret_id[static 33]);
+
+/**
+ * state_lock() - become the server of a name
+ * @ret_fd:	keeps the lock until it is closed
+ *
+ * Makes the directories. Return: 0; -EBUSY: another process serves it; else -errno.
+ */
+int state_lock(const char *name, int *ret_fd);
+
+/* The pid that holds the lock; 0: nobody. -errno if that cannot be told. */
+int state_get_owner(const char *name, pid_t *ret_pid);
+
+int state_write(const char *name, const struct state *s);
+
+/* 0; -ENOENT; -EBADMSG: not ours to understand; else -errno. */
+int state_read(const char *name, struct state *ret_s);
+
+/* Removes NAME/ with all in it, and the udev file of dev_id. The lock is kept until its fd is
+ * closed. */
+int state_remove(const char *name, uint32_t dev_id);
+
+/* Names that have a directory: NULL-terminated, each and the array to be freed. */
+int state_list(char ***ret_names);
+
+struct udev_properties {
+	const char *name;
+	const char *backend;
+	const char *serial; /* NULL: none */
+	const char *owner;  /* NULL: udev's */
+	const char *group;
+	uint32_t mode; /* UINT32_MAX: udev's */
+	bool watch;
+};
+
+int state_write_udev(uint32_t dev_id, const struct udev_properties *p);
