@@ -51,6 +51,7 @@ enum dev_state {
 	DEV_LIVE,
 	DEV_QUIESCED,
 	DEV_FAIL_IO,
+	DEV_UNKNOWN, /* a newer kernel's: leave such a device alone */
 };
 
 /* What the kernel says of a device (GET_DEV_INFO), or is asked for (ADD_DEV). */

@@ -24,8 +24,9 @@ enum io_op {
 };
 
 /* Flags of a request. */
-#define IO_FUA     (1U << 0) /* on stable storage when it completes */
-#define IO_NOUNMAP (1U << 1) /* WRITE_ZEROES must keep the space allocated */
+#define IO_FUA          (1U << 0) /* on stable storage when it completes */
+#define IO_NOUNMAP      (1U << 1) /* WRITE_ZEROES must keep the space allocated */
+#define IO_NEED_REG_BUF (1U << 2) /* AUTO_BUF_REG failed: register the pages or fail the request */
 
 /* A request as the kernel describes it, in bytes. */
 struct io_desc {
@@ -39,16 +40,21 @@ struct io_desc {
 #define IO_RES_REQUEST 0     /* a request is in the descriptor of the tag */
 #define IO_RES_ABORT   (-19) /* -ENODEV: the command was cancelled, no request is attached */
 
+/* Flags of the commands below. */
+#define IO_CMD_FIXED_FILE (1U << 0) /* @fd is the index of a registered file */
+#define IO_CMD_LEGACY     (1U << 1) /* the command's number before Linux 6.4 */
+
 /**
  * io_cmd_fetch() - write FETCH_REQ into an SQE
  * @sqe:	64 bytes; all of them are written
- * @fd:		char device, or its index if @fixed
- * @fixed:	@fd is a registered file
+ * @fd:		char device
+ * @flags:	IO_CMD_*
  * @queue:	queue number
  * @tag:	slot of the queue
- * @buf:	the slot's buffer; filled with the data of a WRITE when a request arrives
+ * @buf:	the slot's buffer; filled with the data of a WRITE when a request arrives. NULL if
+ *		the device was made with USER_COPY, ZERO_COPY or AUTO_BUF_REG
  */
-void io_cmd_fetch(struct io_uring_sqe *sqe, int fd, bool fixed, uint16_t queue, uint16_t tag,
+void io_cmd_fetch(struct io_uring_sqe *sqe, int fd, unsigned flags, uint16_t queue, uint16_t tag,
 		  const void *buf);
 
 /**
@@ -58,8 +64,21 @@ void io_cmd_fetch(struct io_uring_sqe *sqe, int fd, bool fixed, uint16_t queue, 
  *
  * Other arguments as in io_cmd_fetch(). A short count would be taken for the whole by kernel 7.3.
  */
-void io_cmd_commit_and_fetch(struct io_uring_sqe *sqe, int fd, bool fixed, uint16_t queue,
+void io_cmd_commit_and_fetch(struct io_uring_sqe *sqe, int fd, unsigned flags, uint16_t queue,
 			     uint16_t tag, const void *buf, int32_t result);
+
+/* AUTO_BUF_REG: add to a FETCH or COMMIT the slot of the ring's buffer table that the next request's
+ * pages go to. With @fallback a request whose registration failed comes with IO_NEED_REG_BUF. */
+void io_cmd_set_auto_buf(struct io_uring_sqe *sqe, uint16_t index, bool fallback);
+
+/* ZERO_COPY: put a request's pages into the ring's buffer table, and take them out. */
+void io_cmd_register_buf(struct io_uring_sqe *sqe, int fd, unsigned flags, uint16_t queue,
+			 uint16_t tag, uint16_t index);
+void io_cmd_unregister_buf(struct io_uring_sqe *sqe, int fd, unsigned flags, uint16_t queue,
+			   uint16_t tag, uint16_t index);
+
+/* USER_COPY: where in the char device a request's data stands, for pread() and pwrite(). */
+uint64_t io_user_copy_offset_bytes(uint16_t queue, uint16_t tag, uint32_t offset_bytes);
 
 /* Bytes to mmap for the descriptors of one queue, and where in the char device. */
 size_t io_desc_map_len_bytes(uint16_t depth, uint32_t desc_size_bytes);

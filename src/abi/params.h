@@ -26,14 +26,15 @@ struct limits {
 
 #define PARAMS_RAW_BYTES 152
 
-/* The largest value that no kernel truncates: WRITE_ZEROES of 4 GiB and more lost its high bits
- * before 6.11 if the limit let it through. */
-#define LIMITS_MAX_RANGE_BYTES (((uint64_t)UINT32_MAX >> 9 << 9) - 65536 + 512)
+/* Above it a range is cut: WRITE_ZEROES of 4 GiB and more lost its high bits before Linux 6.11 if
+ * the limit let it through. A whole number of blocks of every page size. */
+#define LIMITS_MAX_RANGE_BYTES (((uint64_t)1 << 32) - 65536)
 
 /**
  * params_encode() - limits as the kernel's struct, for SET_PARAMS
  *
- * Every size must be a multiple of 512 and obey struct limits; see params_check().
+ * Limits must have passed params_check(). The fields that may be 0 get their defaults, and the two
+ * ranges are cut to LIMITS_MAX_RANGE_BYTES.
  */
 void params_encode(const struct limits *limits, uint8_t raw[static PARAMS_RAW_BYTES]);
 
