@@ -5,5 +5,10 @@
 /* The one list of backends in this build, NULL-terminated. */
 extern const struct backend_ops *const backends[];
 
+/* One for each file here; all but registry.c find them through the list. */
+extern const struct backend_ops null_backend;
+extern const struct backend_ops memory_backend;
+extern const struct backend_ops file_backend;
+
 /* NULL: this build has no backend of that Type=. */
 const struct backend_ops *backend_find(const struct backend_conf_type *type);

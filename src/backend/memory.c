@@ -1,0 +1,412 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Type=memory: a sparse RAM disk in a memfd, mapped once and shared by all queues without a lock.
+ *
+ * To read a hole through the mapping would allocate its page. So a bitmap knows the populated
+ * pages, and the others are answered with zeros. Its bits and the pages change in this order, which
+ * keeps the data right whatever another queue does to the same page meanwhile:
+ *
+ * - A write populates the pages, copies, and only then sets the bits: also those that it found set,
+ *   since a discard may have cleared them during the copy.
+ * - A discard clears the bits and only then punches the hole. A write that overlaps it in time may
+ *   lose to it and leave a bit without a page, which costs an allocation at the next read. The
+ *   other order could leave a page without a bit, whose stale bytes would come back when the next
+ *   write to a part of the page sets it.
+ *
+ * Pages are allocated with MADV_POPULATE_WRITE and not by a fault of the copy: where the kernel
+ * refuses memory (vm.overcommit_memory=2), the fault would be a SIGBUS and the end of the server,
+ * and this is ENOSPC. Where it over-commits, a device beyond the memory of the machine meets the
+ * OOM killer, as any process does.
+ */
+#include <assert.h>
+#include <fcntl.h>
+#include <liburing.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/sysinfo.h>
+
+#include "backend/backend.h"
+#include "backend/registry.h"
+#include "util/cleanup.h"
+#include "util/log.h"
+#include "util/parse.h"
+
+/* Since Linux 6.3, which else complains in its log about a memfd that does not say. */
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 8U
+#endif
+
+#define WORD_PAGES      64         /* pages in a word of the bitmap */
+#define ZERO_STEP_BYTES (1U << 20) /* cleared by hand before other requests get their turn */
+#define MAX_RETRIES     8
+
+struct backend {
+	int fd;
+	uint8_t *map;
+	uint64_t size_bytes;
+	uint64_t map_bytes; /* the same up to a whole page */
+	_Atomic uint64_t *populated;
+	size_t populated_bytes;
+	uint64_t page_bytes;
+	unsigned page_shift;
+};
+
+/* The whole pages of a range that is to become a hole. */
+struct pages {
+	uint64_t first;
+	uint64_t end;
+};
+
+/* Bits of @word that stand for pages from @first to before @end; the word holds at least one. */
+static uint64_t memory_mask(uint64_t word, uint64_t first, uint64_t end)
+{
+	uint64_t base = word * WORD_PAGES;
+	uint64_t mask = UINT64_MAX;
+
+	if (first > base)
+		mask &= UINT64_MAX << (first - base);
+	if (end - base < WORD_PAGES)
+		mask &= UINT64_MAX >> (WORD_PAGES - (end - base));
+	return mask;
+}
+
+static bool memory_is_populated(const struct backend *b, uint64_t first, uint64_t end)
+{
+	for (uint64_t w = first / WORD_PAGES; w * WORD_PAGES < end; w++) {
+		uint64_t mask = memory_mask(w, first, end);
+
+		if ((atomic_load_explicit(&b->populated[w], memory_order_relaxed) & mask) != mask)
+			return false;
+	}
+	return true;
+}
+
+static void memory_set_populated(struct backend *b, uint64_t first, uint64_t end)
+{
+	/* The copied bytes before the look at the bits: see the discard in the comment above. */
+	atomic_thread_fence(memory_order_seq_cst);
+	for (uint64_t w = first / WORD_PAGES; w * WORD_PAGES < end; w++) {
+		uint64_t mask = memory_mask(w, first, end);
+
+		if ((atomic_load_explicit(&b->populated[w], memory_order_relaxed) & mask) != mask)
+			atomic_fetch_or(&b->populated[w], mask);
+	}
+}
+
+/* Whether there was one. Words without a bit are only read: they may not be in memory at all. */
+static bool memory_clear_populated(struct backend *b, uint64_t first, uint64_t end)
+{
+	bool any = false;
+
+	for (uint64_t w = first / WORD_PAGES; w * WORD_PAGES < end; w++) {
+		uint64_t mask = memory_mask(w, first, end);
+
+		if (atomic_load_explicit(&b->populated[w], memory_order_relaxed) & mask) {
+			atomic_fetch_and(&b->populated[w], ~mask);
+			any = true;
+		}
+	}
+	return any;
+}
+
+static void memory_read(struct backend *b, struct io *io)
+{
+	uint64_t from = io->offset_bytes, end = from + io->len_bytes;
+	uint8_t *to = io->buf;
+
+	if (memory_is_populated(b, from >> b->page_shift, (end - 1) / b->page_bytes + 1)) {
+		memcpy(to, b->map + from, io->len_bytes);
+		return;
+	}
+	while (from < end) {
+		uint64_t page = from >> b->page_shift;
+		size_t n = MIN(end, (page + 1) << b->page_shift) - from;
+
+		if (memory_is_populated(b, page, page + 1))
+			memcpy(to, b->map + from, n);
+		else
+			memset(to, 0, n);
+		to += n;
+		from += n;
+	}
+}
+
+static int memory_write(struct backend *b, struct io *io)
+{
+	uint64_t first = io->offset_bytes >> b->page_shift;
+	uint64_t end = (io->offset_bytes + io->len_bytes - 1) / b->page_bytes + 1;
+
+	if (!memory_is_populated(b, first, end) &&
+	    madvise(b->map + (first << b->page_shift), (end - first) << b->page_shift,
+		    MADV_POPULATE_WRITE) < 0)
+		return errno == ENOMEM || errno == EFAULT ? -ENOSPC : -errno;
+	memcpy(b->map + io->offset_bytes, io->buf, io->len_bytes);
+	memory_set_populated(b, first, end);
+	return 0;
+}
+
+/*
+ * Clear what is populated from @from to @end, at most @max bytes of it. Returns where it stopped.
+ */
+static uint64_t memory_zero(struct backend *b, uint64_t from, uint64_t end, uint64_t max)
+{
+	while (from < end && max > 0) {
+		uint64_t page = from >> b->page_shift;
+		uint64_t word = atomic_load_explicit(&b->populated[page / WORD_PAGES],
+						     memory_order_relaxed);
+		uint64_t n;
+
+		if (word == 0) {
+			from = (page / WORD_PAGES + 1) * WORD_PAGES << b->page_shift;
+			continue;
+		}
+		n = MIN(end, (page + 1) << b->page_shift) - from;
+		if (word >> page % WORD_PAGES & 1) {
+			n = MIN(n, max);
+			memset(b->map + from, 0, n);
+			max -= n;
+		}
+		from += n;
+	}
+	return MIN(from, end);
+}
+
+/* WRITE_ZEROES with IO_NOUNMAP: what is populated stays so. Nothing is allocated for holes. */
+static void memory_zero_step(struct backend *b, struct io *io)
+{
+	uint64_t end = io->offset_bytes + io->len_bytes;
+	uint64_t at = memory_zero(b, io->offset_bytes + io->done_bytes, end, ZERO_STEP_BYTES);
+	struct io_uring_sqe *sqe;
+
+	io->done_bytes = at - io->offset_bytes;
+	if (at == end) {
+		io_complete(io, 0);
+		return;
+	}
+	sqe = io_sqe(io); /* only to come back after the requests that wait */
+	io_uring_prep_nop(sqe);
+	io_sqe_done(io, sqe);
+}
+
+static struct pages memory_whole_pages(const struct backend *b, const struct io *io)
+{
+	uint64_t end = io->offset_bytes + io->len_bytes;
+	struct pages p = {
+		.first = (io->offset_bytes + b->page_bytes - 1) >> b->page_shift,
+		.end = end >> b->page_shift,
+	};
+
+	if (end == b->size_bytes) /* the rest of the last page is nobody's */
+		p.end = b->map_bytes >> b->page_shift;
+	if (p.end < p.first)
+		p.end = p.first;
+	return p;
+}
+
+static void memory_punch_queue(struct backend *b, struct io *io, struct pages p)
+{
+	struct io_uring_sqe *sqe = io_sqe(io);
+
+	io_uring_prep_fallocate(sqe, b->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+				(off_t)(p.first << b->page_shift),
+				(off_t)((p.end - p.first) << b->page_shift));
+	io_sqe_done(io, sqe);
+}
+
+/* DISCARD, and WRITE_ZEROES that may unmap: whole pages go back to the system. */
+static void memory_punch(struct backend *b, struct io *io)
+{
+	uint64_t end = io->offset_bytes + io->len_bytes;
+	struct pages p = memory_whole_pages(b, io);
+
+	if (p.first == p.end) {
+		memory_zero(b, io->offset_bytes, end, io->len_bytes);
+		io_complete(io, 0);
+		return;
+	}
+	memory_zero(b, io->offset_bytes, p.first << b->page_shift, io->len_bytes);
+	memory_zero(b, p.end << b->page_shift, end, io->len_bytes);
+	if (memory_clear_populated(b, p.first, p.end))
+		memory_punch_queue(b, io, p);
+	else
+		io_complete(io, 0);
+}
+
+static void memory_submit(void *ctx, struct io *io)
+{
+	struct backend *b = ctx;
+
+	switch (io->op) {
+	case IO_READ:
+		memory_read(b, io);
+		io_complete(io, 0);
+		break;
+	case IO_WRITE:
+		io_complete(io, memory_write(b, io));
+		break;
+	case IO_FLUSH:
+		io_complete(io, 0);
+		break;
+	case IO_WRITE_ZEROES:
+		if (io->flags & IO_NOUNMAP)
+			memory_zero_step(b, io);
+		else
+			memory_punch(b, io);
+		break;
+	case IO_DISCARD:
+		memory_punch(b, io);
+		break;
+	case IO_OTHER:
+	case N_IO_OPS:
+		io_complete(io, -EOPNOTSUPP);
+		break;
+	}
+}
+
+static void memory_on_cqe(void *ctx, struct io *io, int res)
+{
+	struct backend *b = ctx;
+	struct pages p;
+
+	if (io->op == IO_WRITE_ZEROES && io->flags & IO_NOUNMAP) {
+		memory_zero_step(b, io);
+		return;
+	}
+	if (res >= 0) {
+		io_complete(io, 0);
+		return;
+	}
+	p = memory_whole_pages(b, io);
+	if ((res == -EAGAIN || res == -EINTR) && io->retries < MAX_RETRIES) {
+		io->retries++;
+		memory_punch_queue(b, io, p);
+		return;
+	}
+	memory_set_populated(b, p.first, p.end); /* the old bytes are still there */
+	io_complete(io, res);
+}
+
+static struct backend *memory_close(struct backend *b)
+{
+	if (!b)
+		return NULL;
+	if (b->map)
+		munmap(b->map, b->map_bytes);
+	if (b->populated)
+		munmap(b->populated, b->populated_bytes);
+	if (b->fd >= 0)
+		close(b->fd);
+	free(b);
+	return NULL;
+}
+DEFINE_AUTO(struct backend *, memory_close);
+
+static int memory_create(const char *device, uint64_t size_bytes)
+{
+	char name[128];
+	AUTO_CLOSE int fd = -1;
+
+	snprintf(name, sizeof(name), "ublk-%s", device);
+	fd = memfd_create(name, MFD_CLOEXEC | MFD_NOEXEC_SEAL);
+	if (fd < 0 && errno == EINVAL)
+		fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (fd < 0)
+		return -errno;
+	if (ftruncate(fd, (off_t)size_bytes) < 0)
+		return -errno;
+	/* Whoever gets the descriptor later cannot take the pages from under the mapping. */
+	if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK) < 0)
+		return -errno;
+	return TAKE_FD(fd);
+}
+
+static int memory_map(struct backend *b)
+{
+	uint64_t n_words = ((b->map_bytes >> b->page_shift) + WORD_PAGES - 1) / WORD_PAGES;
+	void *p;
+
+	p = mmap(NULL, b->map_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, b->fd, 0);
+	if (p == MAP_FAILED)
+		return -errno;
+	b->map = p;
+	if (madvise(p, b->map_bytes, MADV_DONTDUMP) < 0 ||
+	    madvise(p, b->map_bytes, MADV_DONTFORK) < 0)
+		return -errno;
+	p = mmap(NULL, n_words * sizeof(uint64_t), PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (p == MAP_FAILED)
+		return -errno;
+	b->populated = p;
+	b->populated_bytes = n_words * sizeof(uint64_t);
+	return 0;
+}
+
+static void memory_warn_if_beyond_ram(uint64_t size_bytes)
+{
+	char size[SIZE_TEXT_MAX], have[SIZE_TEXT_MAX];
+	struct sysinfo si;
+	uint64_t have_bytes;
+
+	if (sysinfo(&si) < 0)
+		return;
+	have_bytes = ((uint64_t)si.totalram + si.totalswap) * si.mem_unit >> 20 << 20;
+	if (size_bytes > have_bytes)
+		log_warning(
+			"Size=%s is more than the machine's %s of memory and swap: a full device ends with the OOM killer",
+			format_size(size_bytes, size), format_size(have_bytes, have));
+}
+
+static int memory_open(const struct backend_request *req, struct backend **ret,
+		       struct limits *ret_limits)
+{
+	AUTO(memory_close) struct backend *b = NULL;
+	uint64_t page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
+	char size[SIZE_TEXT_MAX];
+	int r;
+
+	if (req->size_bytes == 0)
+		return log_error_errno(-EINVAL,
+				       "a memory device has no size of its own: set Size=");
+	if (req->size_bytes > INT64_MAX - page_bytes)
+		return log_error_errno(-EFBIG, "Size=%s is beyond what a memory device can have",
+				       format_size(req->size_bytes, size));
+	b = calloc(1, sizeof(*b));
+	if (!b)
+		return log_error_errno(-ENOMEM, "no memory for a memory device");
+	b->fd = -1;
+	b->page_bytes = page_bytes;
+	b->page_shift = (unsigned)__builtin_ctzll(page_bytes);
+	b->size_bytes = req->size_bytes;
+	b->map_bytes = (req->size_bytes + page_bytes - 1) / page_bytes * page_bytes;
+	r = memory_create(req->device, b->map_bytes);
+	if (r < 0)
+		return log_error_errno(r, "cannot create a memfd of Size=%s: %m",
+				       format_size(req->size_bytes, size));
+	b->fd = r;
+	r = memory_map(b);
+	if (r < 0)
+		return log_error_errno(r, "cannot map the memory of a device with Size=%s: %m",
+				       format_size(req->size_bytes, size));
+	memory_warn_if_beyond_ram(req->size_bytes);
+
+	*ret_limits = (struct limits){
+		.size_bytes = req->size_bytes,
+		.logical_block_bytes = req->logical_block_bytes ? req->logical_block_bytes : 512,
+		.physical_block_bytes = (uint32_t)page_bytes,
+		.max_discard_bytes = req->read_only ? 0 : LIMITS_MAX_RANGE_BYTES,
+		.max_write_zeroes_bytes = req->read_only ? 0 : LIMITS_MAX_RANGE_BYTES,
+		.discard_granularity_bytes = (uint32_t)page_bytes,
+		.read_only = req->read_only,
+		/* No write cache: there is nothing behind that would be more durable. */
+	};
+	*ret = TAKE_PTR(b);
+	return 0;
+}
+
+const struct backend_ops memory_backend = {
+	.conf = &memory_conf_type,
+	.open = memory_open,
+	.close = memory_close,
+	.io = &(const struct io_ops){.submit = memory_submit, .on_cqe = memory_on_cqe},
+};

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "fake-queue.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#include "ring/queue.h"
+#include "util/cleanup.h"
+
+/* In user_data, beside the pointer to the slot: the result is in the slot. */
+#define FAKED 1ULL
+
+void fake_queue_start(struct queue *q, const struct backend_ops *ops, struct backend *b)
+{
+	int r;
+
+	memset(q, 0, sizeof(*q));
+	r = io_uring_queue_init(FAKE_QUEUE_DEPTH, &q->ring, 0);
+	assert(r == 0);
+	r = io_uring_register_files_sparse(&q->ring, 4);
+	assert(r == 0);
+	q->ops = ops->io;
+	q->backend = b;
+	q->ctx = b;
+	if (q->ops->queue_init) {
+		r = q->ops->queue_init(b, q, &q->ctx);
+		assert(r == 0);
+	}
+}
+
+void fake_queue_stop(struct queue *q)
+{
+	assert(q->n_inflight == 0);
+	assert(q->next_fake == q->n_fake); /* what was injected has been used */
+	if (q->ops->queue_deinit)
+		q->ops->queue_deinit(q->ctx);
+	io_uring_queue_exit(&q->ring);
+}
+
+int queue_register_fd(struct queue *q, int fd)
+{
+	int r;
+
+	if (q->refuse_fds)
+		return -ENFILE;
+	r = io_uring_register_files_update(&q->ring, 2, &fd, 1);
+	return r < 0 ? r : 2;
+}
+
+void fake_queue_inject(struct queue *q, int res)
+{
+	assert(q->n_fake < ARRAY_SIZE(q->fake_res));
+	q->fake_res[q->n_fake++] = res;
+}
+
+void fake_queue_reset(struct queue *q)
+{
+	assert(q->next_fake == q->n_fake);
+	q->n_fake = q->next_fake = 0;
+	q->n_sqes = 0;
+}
+
+struct io_uring_sqe *io_sqe(struct io *io)
+{
+	struct io_uring_sqe *sqe;
+
+	assert(io->state == IO_AT_BACKEND);
+	sqe = io_uring_get_sqe(&io->queue->ring);
+	assert(sqe);
+	memset(sqe, 0xff, sizeof(*sqe)); /* what the backend does not set is not 0 by luck */
+	return sqe;
+}
+
+void io_sqe_done(struct io *io, struct io_uring_sqe *sqe)
+{
+	struct fake_io *f = (struct fake_io *)io;
+	struct queue *q = io->queue;
+
+	assert(io->state == IO_AT_BACKEND);
+	if (q->n_sqes < ARRAY_SIZE(q->sqes))
+		q->sqes[q->n_sqes++] = *sqe;
+	sqe->user_data = (uintptr_t)f;
+	if (q->next_fake < q->n_fake) {
+		f->fake_res = q->fake_res[q->next_fake++];
+		io_uring_prep_nop(sqe);
+		sqe->user_data = (uintptr_t)f | FAKED;
+	}
+}
+
+void io_complete(struct io *io, int r)
+{
+	struct fake_io *f = (struct fake_io *)io;
+
+	assert(r <= 0 && io->state == IO_AT_BACKEND);
+	io->state = IO_AT_KERNEL;
+	io->queue->n_inflight--;
+	f->res = r;
+	f->done = true;
+}
+
+void fake_queue_submit(struct queue *q, struct fake_io *f)
+{
+	f->io.queue = q;
+	f->io.state = IO_AT_BACKEND;
+	f->io.done_bytes = 0;
+	f->io.retries = 0;
+	f->io.phase = 0;
+	f->done = false;
+	q->n_inflight++;
+	q->ops->submit(q->ctx, &f->io);
+}
+
+void fake_queue_run(struct queue *q)
+{
+	while (q->n_inflight > 0) {
+		struct io_uring_cqe *cqe;
+		struct fake_io *f;
+		uint64_t user_data;
+		int r, res;
+
+		r = io_uring_submit_and_wait(&q->ring, 1);
+		assert(r >= 0 || r == -EINTR);
+		while (io_uring_peek_cqe(&q->ring, &cqe) == 0) {
+			user_data = cqe->user_data;
+			res = cqe->res;
+			io_uring_cqe_seen(&q->ring, cqe);
+			f = (struct fake_io *)(uintptr_t)(user_data & ~FAKED);
+			q->ops->on_cqe(q->ctx, &f->io, user_data & FAKED ? f->fake_res : res);
+		}
+	}
+}
+
+int fake_queue_do(struct queue *q, enum io_op op, uint32_t flags, uint64_t offset_bytes,
+		  uint64_t len_bytes, void *buf)
+{
+	struct fake_io f = {.io = {.op = op,
+				   .flags = flags,
+				   .offset_bytes = offset_bytes,
+				   .len_bytes = len_bytes,
+				   .buf = buf}};
+
+	fake_queue_submit(q, &f);
+	fake_queue_run(q);
+	return f.res;
+}
