@@ -64,19 +64,41 @@ struct device_conf {
  * @diag:	gets every error, and the warnings
  * @ret:	the definition, to be freed with device_conf_free()
  *
- * Silent. Return: 0; -ENOENT: no such definition; -EUCLEAN: errors are in @diag; -ERFKILL: masked;
- * else -errno of a failed read, with the file named in @diag.
+ * Silent. Return: 0; -ENOENT: no such definition; -EUCLEAN: errors are in @diag (a bad @name is
+ * one); -ERFKILL: masked; -ENOMEM; else -errno of a failed read, with the file named in @diag.
  */
 int device_conf_load(const char *name, struct conf_diag *diag, struct device_conf **ret);
 
 /**
  * device_conf_load_file() - the same for one file outside the search path, without drop-ins
  * @path:	the name of the device is its base name without ".conf"
+ * @name:	takes the place of that name; NULL: a base name that is no device's is an error
+ *
+ * [Defaults] of ublkd.conf count here, too.
  */
-int device_conf_load_file(const char *path, struct conf_diag *diag, struct device_conf **ret);
+int device_conf_load_file(const char *path, const char *name, struct conf_diag *diag,
+			  struct device_conf **ret);
+
+/**
+ * device_conf_list() - names of all definitions in the search path, masked ones included
+ * @diag:	gets an error for each file whose name is no device's; may be NULL
+ * @ret:	sorted, NULL-terminated, to be freed with conf_strv_free() of conf/search.h
+ *
+ * Silent. Return: 0; -ENOMEM; else -errno of a directory, which is in @diag.
+ */
+int device_conf_list(struct conf_diag *diag, char ***ret);
+
+/* Of all that is in force but the name: two definitions that mean the same have the same one. */
+uint64_t device_conf_digest(const struct device_conf *c);
 
 struct device_conf *device_conf_free(struct device_conf *c);
 DEFINE_AUTO(struct device_conf *, device_conf_free);
 
 /* NAME: [a-z0-9][a-z0-9_.-]{0,62} */
 bool device_name_is_valid(const char *name);
+
+/* For the reader of ublkd.conf: the keys of [Defaults], and whether their values are right. */
+#define DEVICE_COMMON_MAX 24
+
+void device_conf_common_keys(struct conf_key ret_keys[static DEVICE_COMMON_MAX]);
+int device_conf_check_defaults(const struct conf_doc *doc, struct conf_diag *diag);

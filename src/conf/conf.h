@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+/*
+ * Key tables: what the keys of a section are called, what their values may be, and which field of a
+ * struct each one fills in. All files have been merged before (conf/ini.h), so a drop-in can repair
+ * what it overrides; a message still points to the line that its value came from.
+ */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "conf/diag.h"
+#include "conf/ini.h"
+
+struct conf_key;
+
+/*
+ * Parses a value that is not empty. Silent. 0; -EINVAL: what is wrong with it is in diag; -ENOMEM.
+ */
+typedef int (*conf_parse_fn)(const struct conf_value *v, const struct conf_key *key, void *field,
+			     struct conf_diag *diag);
+
+struct conf_name {
+	const char *name; /* NULL ends the list */
+	unsigned value;
+};
+
+struct conf_key {
+	const char *name;
+	conf_parse_fn parse;
+	size_t offset; /* of the field, with its size: CONF_FIELD() */
+	size_t width;  /* 0: a string on the heap */
+	uint64_t min;
+	uint64_t max;                  /* 0: what the type holds */
+	const struct conf_name *names; /* words for values */
+	const char *fallback;          /* value if none is given; NULL: the field stays 0 */
+	bool required;
+	bool common; /* also a key of [Defaults] */
+};
+
+/* Position 3 and 4 of a key. */
+#define CONF_FIELD(type, field)                                                                    \
+	offsetof(type, field), _Generic(((type *)NULL)->field, char * : 0, default                 \
+					: sizeof(((type *)NULL)->field))
+
+int conf_parse_bool(const struct conf_value *v, const struct conf_key *key, void *field,
+		    struct conf_diag *diag);
+int conf_parse_u32(const struct conf_value *v, const struct conf_key *key, void *field,
+		   struct conf_diag *diag); /* or one of names */
+int conf_parse_size(const struct conf_value *v, const struct conf_key *key, void *field,
+		    struct conf_diag *diag); /* into 32 or 64 bits */
+int conf_parse_enum(const struct conf_value *v, const struct conf_key *key, void *field,
+		    struct conf_diag *diag);
+int conf_parse_flags(const struct conf_value *v, const struct conf_key *key, void *field,
+		     struct conf_diag *diag); /* any of names, with blanks between */
+int conf_parse_mode(const struct conf_value *v, const struct conf_key *key, void *field,
+		    struct conf_diag *diag);
+int conf_parse_string(const struct conf_value *v, const struct conf_key *key, void *field,
+		      struct conf_diag *diag);
+int conf_parse_path(const struct conf_value *v, const struct conf_key *key, void *field,
+		    struct conf_diag *diag);
+
+/* A section may have several tables. */
+struct conf_section {
+	const char *name;
+	const struct conf_key *keys; /* a zeroed entry ends the table */
+	void *obj;                   /* to be filled in; NULL: the keys are only known */
+	const char *only_with;       /* "Type=file", which is not so here; NULL: keys may be used */
+};
+
+/* What is in force for a key: of the document, else of [Defaults], else NULL. Never empty. */
+const struct conf_value *conf_find(const struct conf_doc *doc, const struct conf_doc *defaults,
+				   const char *section, const struct conf_key *key);
+
+/* Sections and keys that nobody knows, and keys that do not apply. */
+void conf_check_names(const struct conf_doc *doc, const struct conf_section *sections, size_t n,
+		      struct conf_diag *diag);
+
+/**
+ * conf_fill() - values of one table into its struct
+ * @defaults:	document with [Defaults], or NULL
+ *
+ * Silent. Return: 0, with errors in @diag; -ENOMEM.
+ */
+int conf_fill(const struct conf_doc *doc, const struct conf_doc *defaults,
+	      const struct conf_section *section, struct conf_diag *diag);
+
+/* Frees the strings of a struct that a table describes. */
+void conf_clear(const struct conf_key *keys, void *obj);
+
+#define CONF_DIGEST_INIT 0xcbf29ce484222325ULL /* FNV-1a */
+
+uint64_t conf_digest_text(uint64_t digest, const char *text);
+uint64_t conf_digest(uint64_t digest, const struct conf_section *section);
