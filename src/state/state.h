@@ -8,7 +8,9 @@
  *	NAME/stats	counters, see stats.h
  *	udev/ublkbN	KEY=VALUE lines that the udev rule imports
  *
- * All functions are silent and for the main thread.
+ * All functions are silent and for the main thread. A name is checked here only as far as it could
+ * lead out of the directory or into udev/, which no device can be called: -EINVAL. What the files
+ * say is checked in full, since a process may die, or a file system fill up, at any moment.
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -17,6 +19,9 @@
 #include "util/cleanup.h"
 
 #define STATE_DIR "/run/ublkd"
+
+/* STATE_DIR, or $UBLKD_STATE_DIR for tests. */
+const char *state_dir(void);
 
 struct state {
 	uint32_t dev_id;
@@ -30,9 +35,11 @@ struct state {
 	char *definition; /* path of the main file */
 };
 
+/* Frees what state_read() allocated; takes a zeroed struct too. */
 void state_deinit(struct state *s);
 
-/* The mark that ties a kernel device to a name: a hash of the name, never 0. */
+/* The mark that ties a kernel device to a name: 64-bit FNV-1a of the name, never 0. It outlives the
+ * program, so the function must not change. */
 uint64_t state_cookie(const char *name);
 
 /* The running kernel's boot id as 32 hexadecimal digits. */
@@ -46,20 +53,24 @@ int state_boot_id(char ret_id[static 33]);
  */
 int state_lock(const char *name, int *ret_fd);
 
-/* The pid that holds the lock; 0: nobody. -errno if that cannot be told. */
+/* The pid that holds the lock; 0: nobody. -errno if that cannot be told: -EACCES if not root, -EAGAIN
+ * if somebody is just taking it. */
 int state_get_owner(const char *name, pid_t *ret_pid);
 
+/* Only under the lock. */
 int state_write(const char *name, const struct state *s);
 
 /* 0; -ENOENT; -EBADMSG: not ours to understand; else -errno. */
 int state_read(const char *name, struct state *ret_s);
 
-/* Removes NAME/ with all in it, and the udev file of dev_id. The lock is kept until its fd is
- * closed. */
+/* Removes NAME/ with all in it, and the udev file of dev_id (UINT32_MAX: there is none). Only under
+ * the lock, which is kept until its fd is closed; another process may take the name at once. */
 int state_remove(const char *name, uint32_t dev_id);
 
-/* Names that have a directory: NULL-terminated, each and the array to be freed. */
+/* Names that have a directory, sorted: NULL-terminated, for state_list_free(). */
 int state_list(char ***ret_names);
+char **state_list_free(char **names);
+DEFINE_AUTO(char **, state_list_free);
 
 struct udev_properties {
 	const char *name;
@@ -71,4 +82,5 @@ struct udev_properties {
 	bool watch;
 };
 
+/* -EINVAL if a value holds a quote, a backslash or a control character: udev would misread it. */
 int state_write_udev(uint32_t dev_id, const struct udev_properties *p);

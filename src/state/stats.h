@@ -5,6 +5,7 @@
  * own cache lines, which only its thread writes, without atomic read-modify-write: readers see every
  * counter whole but not all of them at one instant. Readers need no answer from the server.
  */
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -41,9 +42,11 @@ struct stats_header {
 };
 
 struct stats {
-	struct stats_header *header;
+	struct stats_header *header; /* NULL: not open */
 	size_t map_bytes;
 };
+
+unsigned stats_get_n_queues(const struct stats *s);
 
 /* Only the queue's thread; readers use the same on their own mapping. */
 struct stats_queue *stats_get_queue(const struct stats *s, unsigned queue);
@@ -59,10 +62,11 @@ static inline uint64_t stats_read(const uint64_t *counter)
 	return __atomic_load_n(counter, __ATOMIC_RELAXED);
 }
 
-/* Makes the file anew, all zero, for the server of the name. */
+/* Makes the file anew, all zero, for the server of the name, which holds its lock. The memory is there
+ * on return: a full /run cannot kill the writer later. */
 int stats_create(const char *name, unsigned n_queues, struct stats *ret_s);
 
-/* Maps it read-only; -EPROTO: of another version. */
+/* Maps it read-only. -ENOENT; -EPROTO: of another version; -EBADMSG: no such file at all. */
 int stats_open(const char *name, struct stats *ret_s);
 
 void stats_close(struct stats *s);
