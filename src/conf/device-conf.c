@@ -140,6 +140,12 @@ static const struct {
 	{"Udev", udev_keys},
 };
 
+/* What a definition was read from. */
+struct device_docs {
+	struct conf_doc own;
+	struct conf_doc defaults;
+};
+
 struct device_conf *device_conf_free(struct device_conf *c)
 {
 	if (!c)
@@ -148,6 +154,11 @@ struct device_conf *device_conf_free(struct device_conf *c)
 		conf_clear(device_tables[i].keys, c);
 	if (c->backend)
 		conf_clear(c->backend_type->keys, c->backend);
+	if (c->docs) {
+		conf_doc_deinit(&c->docs->own);
+		conf_doc_deinit(&c->docs->defaults);
+	}
+	free(c->docs);
 	free(c->backend);
 	free(c->name);
 	free(c->path);
@@ -206,12 +217,6 @@ uint64_t device_conf_digest(const struct device_conf *c)
 							  .obj = c->backend});
 }
 
-/* What a definition was read from. */
-struct device_docs {
-	struct conf_doc own;
-	struct conf_doc defaults;
-};
-
 static const struct conf_value *device_find(const struct device_docs *docs, const char *section,
 					    const char *key)
 {
@@ -234,6 +239,12 @@ static struct conf_place device_place(const struct device_docs *docs, const char
 	if (v)
 		return v->place;
 	return (struct conf_place){.file = docs->own.files[0], .section = section, .key = key};
+}
+
+struct conf_place device_conf_place(const struct device_conf *c, const char *section,
+				    const char *key)
+{
+	return device_place(c->docs, section, key);
 }
 
 static void device_verify_sizes(const struct device_conf *c, const struct device_docs *docs,
@@ -383,11 +394,13 @@ static int device_conf_new(const char *name, const struct conf_files *files, str
 {
 	AUTO(device_conf_free) struct device_conf *c = NULL;
 	size_t n_reported = diag->n_reported;
-	struct device_docs docs = {0};
 	int r;
 
 	c = calloc(1, sizeof(*c));
 	if (!c)
+		return -ENOMEM;
+	c->docs = calloc(1, sizeof(*c->docs));
+	if (!c->docs)
 		return -ENOMEM;
 	c->mode = UINT32_MAX;
 	c->name = strdup(name);
@@ -395,16 +408,14 @@ static int device_conf_new(const char *name, const struct conf_files *files, str
 	if (!c->name || (files->main && !c->path))
 		return -ENOMEM;
 
-	r = device_read_files(files, &docs, diag);
+	r = device_read_files(files, c->docs, diag);
 	/* Nothing but masked drop-ins is no definition. */
-	if (r == 0 && docs.own.n_files == 0)
+	if (r == 0 && c->docs->own.n_files == 0)
 		r = -ENOENT;
 	if (r == 0)
-		r = device_conf_fill(c, &docs, diag);
+		r = device_conf_fill(c, c->docs, diag);
 	if (r == 0 && diag->n_reported > n_reported)
 		r = -EUCLEAN;
-	conf_doc_deinit(&docs.own);
-	conf_doc_deinit(&docs.defaults);
 	conf_diag_sort(diag);
 	if (r == 0)
 		*ret = TAKE_PTR(c);

@@ -56,6 +56,8 @@ struct device_conf {
 	char *owner; /* NULL: udev's */
 	char *group;
 	uint32_t mode; /* UINT32_MAX: udev's */
+
+	struct device_docs *docs; /* what it was read from: device_conf_place() */
 };
 
 /**
@@ -87,6 +89,10 @@ int device_conf_load_file(const char *path, const char *name, struct conf_diag *
  * Silent. Return: 0; -ENOMEM; else -errno of a directory, which is in @diag.
  */
 int device_conf_list(struct conf_diag *diag, char ***ret);
+
+/* Where a value came from; line 0: nowhere, the file is the one to write it into. */
+struct conf_place device_conf_place(const struct device_conf *c, const char *section,
+				    const char *key);
 
 /* Of all that is in force but the name: two definitions that mean the same have the same one. */
 uint64_t device_conf_digest(const struct device_conf *c);
