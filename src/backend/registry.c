@@ -6,6 +6,7 @@
 const struct backend_ops *const backends[] = {
 	&null_backend,
 	&memory_backend,
+	&file_backend,
 	NULL,
 };
 

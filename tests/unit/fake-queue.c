@@ -15,7 +15,7 @@ void fake_queue_start(struct queue *q, const struct backend_ops *ops, struct bac
 {
 	int r;
 
-	memset(q, 0, sizeof(*q));
+	*q = (struct queue){.refuse_fds = q->refuse_fds};
 	r = io_uring_queue_init(FAKE_QUEUE_DEPTH, &q->ring, 0);
 	assert(r == 0);
 	r = io_uring_register_files_sparse(&q->ring, 4);

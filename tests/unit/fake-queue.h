@@ -26,7 +26,7 @@ struct queue {
 	const struct io_ops *ops;
 	struct backend *backend;
 	void *ctx;
-	bool refuse_fds;     /* queue_register_fd() fails */
+	bool refuse_fds;     /* queue_register_fd() fails; the only field that start reads */
 	unsigned n_inflight; /* slots with the backend */
 
 	/* Results for the next SQEs, which the kernel then sees as a NOP. */

@@ -63,6 +63,7 @@ static void setup(struct fixture *f, uint64_t size_bytes)
 {
 	const struct backend_request req = {.device = "unit", .size_bytes = size_bytes};
 
+	*f = (struct fixture){0};
 	assert_int_equal(memory_backend.open(&req, &f->b, &f->limits), 0);
 	fake_queue_start(&f->q, &memory_backend, f->b);
 	f->page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
@@ -334,7 +335,7 @@ static void *worker_run(void *arg)
 	struct worker *w = arg;
 	uint8_t shadow[64] = {0}, *buf = malloc(4096);
 	unsigned seed = w->id;
-	struct queue q;
+	struct queue q = {0};
 
 	fake_queue_start(&q, &memory_backend, w->b);
 	for (unsigned i = 0; i < 10000 && buf; i++) {

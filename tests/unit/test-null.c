@@ -17,7 +17,7 @@ static void test_read_gives_zeros(void **state)
 {
 	struct backend *b;
 	struct limits limits;
-	struct queue q;
+	struct queue q = {0};
 	uint8_t buf[4096], zeros[4096] = {0};
 
 	assert_int_equal(null_backend.open(&request, &b, &limits), 0);
@@ -36,7 +36,7 @@ static void test_everything_else_succeeds_without_a_buffer(void **state)
 	const enum io_op ops[] = {IO_FLUSH, IO_DISCARD, IO_WRITE_ZEROES};
 	struct backend *b;
 	struct limits limits;
-	struct queue q;
+	struct queue q = {0};
 
 	assert_int_equal(null_backend.open(&request, &b, &limits), 0);
 	fake_queue_start(&q, &null_backend, b);
@@ -82,6 +82,7 @@ static void test_registry_finds_by_type(void **state)
 {
 	assert_ptr_equal(backend_find(&null_conf_type), &null_backend);
 	assert_ptr_equal(backend_find(&memory_conf_type), &memory_backend);
+	assert_ptr_equal(backend_find(&file_conf_type), &file_backend);
 	assert_null(backend_find(&(const struct backend_conf_type){.name = "null"}));
 }
 
