@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "device/recovery.h"
+
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+#include "state/state.h"
+#include "util/log.h"
+
+#define RECOVERY_WAIT_MS 2000
+
+DEFINE_AUTO(struct state *, state_deinit);
+
+int recovery_delete(struct ctrl *ctrl, uint32_t dev_id, unsigned wait_ms)
+{
+	unsigned waited_ms = 0, step_ms = 1;
+	struct dev_info info;
+	int r;
+
+	/* Never the waiting command: an opener of the block device would hold us for ever. */
+	r = ctrl_del_dev_async(ctrl, dev_id);
+	if (r == -EOPNOTSUPP)
+		r = ctrl_del_dev(ctrl, dev_id); /* before 6.9 */
+	if (r == -ENODEV)
+		return 0;
+	if (r < 0)
+		return r;
+	/* The kernel gives up rings, and the files in them, in its own time. */
+	for (;;) {
+		struct timespec ts = {.tv_nsec = step_ms * 1000000L};
+
+		r = ctrl_get_dev_info(ctrl, dev_id, &info);
+		if (r == -ENODEV)
+			return 0;
+		if (r < 0)
+			return r;
+		if (waited_ms >= wait_ms)
+			return -ETIMEDOUT;
+		nanosleep(&ts, NULL);
+		waited_ms += step_ms;
+		step_ms = MIN(step_ms * 2, 100U);
+	}
+}
+
+int recovery_clean(struct ctrl *ctrl, const char *name)
+{
+	struct state s = {0};
+	AUTO(state_deinit) struct state *owned = &s;
+	struct dev_info info;
+	char boot_id[33];
+	int r;
+
+	r = state_read(name, &s);
+	if (r < 0)
+		return 0; /* nothing there, or nothing that proves a device to be ours */
+	if (state_boot_id(boot_id) < 0 || strcmp(boot_id, s.boot_id) != 0)
+		return 0;
+	r = ctrl_get_dev_info(ctrl, s.dev_id, &info);
+	if (r < 0 || info.cookie != s.cookie || s.cookie != state_cookie(name))
+		return 0;
+	log_notice("removing ublk device %u, which a server that died has left (%s)", s.dev_id,
+		   dev_state_to_string(info.state));
+	/* No-op if the kernel has noticed the death; else it fails what is still queued. */
+	r = ctrl_stop_dev(ctrl, s.dev_id);
+	if (r < 0)
+		return log_error_errno(r, "cannot stop the left-over ublk device %u: %m", s.dev_id);
+	r = recovery_delete(ctrl, s.dev_id, RECOVERY_WAIT_MS);
+	if (r == -ETIMEDOUT) {
+		log_warning("/dev/ublkb%u of the server that died is still held by somebody; the "
+			    "kernel removes it when that ends",
+			    s.dev_id);
+		return 0;
+	}
+	if (r < 0)
+		return log_error_errno(r, "cannot delete the left-over ublk device %u: %m",
+				       s.dev_id);
+	return 0;
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "service/process.h"
+
+#include <errno.h>
+#include <malloc.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+
+#include "util/log.h"
+
+extern char **environ;
+
+int process_set_up(void)
+{
+	sigset_t set;
+
+	/* Threads inherit the mask; the event loop takes these from a signalfd. */
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+		return log_error_errno(-errno, "cannot block signals: %m");
+	(void)signal(SIGPIPE, SIG_IGN);
+
+	/* One heap for all threads: the queues' threads do not allocate once they run. */
+	(void)mallopt(M_ARENA_MAX, 1);
+
+	/* Our own allocations must not wait for write-back that only we can serve. */
+	if (prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) < 0)
+		log_debug_errno(-errno, "cannot set PR_SET_IO_FLUSHER: %m");
+
+	/* Nothing of us may have to be read from a disk, which may be our own. What comes later is
+	 * locked when first touched: most of the request buffers never are. */
+	if (mlockall(MCL_CURRENT) < 0 || mlockall(MCL_FUTURE | MCL_ONFAULT) < 0)
+		log_debug_errno(-errno, "cannot lock memory: %m");
+	return 0;
+}
+
+int process_load_module(void)
+{
+	char program[] = "modprobe", quiet[] = "-q", module[] = "ublk_drv";
+	char *const argv[] = {program, quiet, module, NULL};
+	int status;
+	pid_t pid;
+	int r;
+
+	r = posix_spawnp(&pid, program, NULL, NULL, argv, environ);
+	if (r != 0)
+		return -r;
+	while (waitpid(pid, &status, 0) < 0) {
+		if (errno != EINTR)
+			return -errno;
+	}
+	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -ENODEV;
+}

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+/* What a process must be so that block devices can depend on it. Before the first thread. */
+
+/**
+ * process_set_up() - signals blocked, memory locked, reclaim kept off our own devices
+ *
+ * Logging. What is not permitted (by hand, without root) is left out. Return: 0 or -errno.
+ */
+int process_set_up(void);
+
+/* Load ublk_drv, where this process may: no file in /dev makes the kernel do it. Silent. */
+int process_load_module(void);

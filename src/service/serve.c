@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The event loop around one device. There is nothing to do for the main thread while the device is
+ * served: it sleeps until a signal comes, a queue has something to tell, or, after SIGTERM, until
+ * somebody lets go of the device.
+ */
+#include "service/serve.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <systemd/sd-event.h>
+
+#include "device/device.h"
+#include "service/notify.h"
+#include "service/process.h"
+#include "service/settings.h"
+#include "util/log.h"
+
+#define SERVE_FIRST_RETRY_US   200000
+#define SERVE_HOLDERS_EVERY_US 1000000
+#define SERVE_PATIENCE_S       30
+#define SERVE_TEXT_BYTES       512
+
+struct serve {
+	const struct device_conf *conf;
+	struct ctrl *ctrl;
+	struct device *device;
+	sd_event *event;
+	sd_event_source *report_timer;
+	sd_event_source *stop_timer;
+	bool stopping;
+	unsigned n_busy;                /* tries to stop that found it in use */
+	char held_by[SERVE_TEXT_BYTES]; /* as last said */
+};
+
+DEFINE_AUTO(sd_event *, sd_event_unref);
+
+/* While the kernel is waited for: keep systemd patient, and see whether we are to stop. */
+static bool serve_interrupt(void *arg)
+{
+	sigset_t pending;
+
+	notify_extend(SERVE_PATIENCE_S);
+	return sigpending(&pending) == 0 &&
+	       (sigismember(&pending, SIGTERM) || sigismember(&pending, SIGINT));
+}
+
+static void serve_say_status(struct serve *s, bool ready)
+{
+	char text[SERVE_TEXT_BYTES];
+
+	device_describe(s->device, text, sizeof(text));
+	if (ready)
+		notify_ready(text);
+	else
+		notify_status("%s", text);
+}
+
+/* ---- requests that failed, queues that ended ---- */
+
+static int serve_check(struct serve *s)
+{
+	int r = device_check(s->device);
+
+	if (r < 0)
+		return sd_event_exit(s->event, r);
+	if (r > 0) {
+		sd_event_source_set_time_relative(s->report_timer, (uint64_t)r * 1000);
+		sd_event_source_set_enabled(s->report_timer, SD_EVENT_ONESHOT);
+	}
+	return 0;
+}
+
+static int serve_on_device_event(sd_event_source *source, int fd, uint32_t revents, void *arg)
+{
+	return serve_check(arg);
+}
+
+static int serve_on_report_timer(sd_event_source *source, uint64_t usec, void *arg)
+{
+	return serve_check(arg);
+}
+
+/* ---- stop ---- */
+
+static void serve_say_held(struct serve *s, const struct holders *holders)
+{
+	char text[SERVE_TEXT_BYTES];
+
+	if (holders->n > 0)
+		holders_to_string(holders, text, sizeof(text));
+	else
+		snprintf(text, sizeof(text), "in use by somebody who cannot be seen from here");
+	notify_extend(SERVE_PATIENCE_S);
+	if (strcmp(text, s->held_by) == 0)
+		return;
+	snprintf(s->held_by, sizeof(s->held_by), "%s", text);
+	notify_status("Stopping: waiting for the device to be free: %s", text);
+	log_notice("/dev/ublkb%u is %s; serving it until that ends", device_get_id(s->device),
+		   text);
+}
+
+static int serve_try_stop(struct serve *s)
+{
+	AUTO(holders_deinit) struct holders *holders = &(struct holders){0};
+	int r;
+
+	r = device_try_stop(s->device, holders);
+	if (r != -EBUSY)
+		return sd_event_exit(s->event, r);
+	/* udev looks at a device for a moment when somebody has closed it: not worth a word. */
+	if (s->n_busy++ > 0)
+		serve_say_held(s, holders);
+	sd_event_source_set_time_relative(s->stop_timer, s->n_busy > 1 ? SERVE_HOLDERS_EVERY_US
+								       : SERVE_FIRST_RETRY_US);
+	sd_event_source_set_enabled(s->stop_timer, SD_EVENT_ONESHOT);
+	return 0;
+}
+
+static int serve_on_stop_timer(sd_event_source *source, uint64_t usec, void *arg)
+{
+	return serve_try_stop(arg);
+}
+
+/* Something was mounted or unmounted. */
+static int serve_on_mounts(sd_event_source *source, int fd, uint32_t revents, void *arg)
+{
+	return serve_try_stop(arg);
+}
+
+/* Without it the timer alone does, a second later. */
+static void serve_watch_mounts(struct serve *s)
+{
+	sd_event_source *source;
+	AUTO_CLOSE int fd = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0 || sd_event_add_io(s->event, &source, fd, EPOLLPRI, serve_on_mounts, s) < 0)
+		return;
+	sd_event_source_set_io_fd_own(source, true);
+	(void)TAKE_FD(fd);
+	sd_event_source_set_floating(source, true);
+	sd_event_source_unref(source);
+}
+
+static int serve_on_stop_signal(sd_event_source *source, const struct signalfd_siginfo *si,
+				void *arg)
+{
+	struct serve *s = arg;
+
+	if (s->stopping)
+		return 0; /* as fast as its users let go, and no faster */
+	s->stopping = true;
+	serve_watch_mounts(s);
+	return serve_try_stop(s);
+}
+
+/* ---- reload ---- */
+
+static int serve_on_reload_signal(sd_event_source *source, const struct signalfd_siginfo *si,
+				  void *arg)
+{
+	struct serve *s = arg;
+
+	notify_reloading();
+	(void)settings_load_daemon(); /* logging; on an error the old level stays */
+	serve_say_status(s, true);
+	return 0;
+}
+
+/* ---- life ---- */
+
+static int serve_add_sources(struct serve *s)
+{
+	int r;
+
+	r = sd_event_add_signal(s->event, NULL, SIGTERM, serve_on_stop_signal, s);
+	if (r >= 0)
+		r = sd_event_add_signal(s->event, NULL, SIGINT, serve_on_stop_signal, s);
+	if (r >= 0)
+		r = sd_event_add_signal(s->event, NULL, SIGHUP, serve_on_reload_signal, s);
+	if (r >= 0)
+		r = sd_event_add_io(s->event, NULL, device_get_event_fd(s->device), EPOLLIN,
+				    serve_on_device_event, s);
+	if (r >= 0)
+		r = sd_event_add_time(s->event, &s->report_timer, CLOCK_MONOTONIC, 0, 0,
+				      serve_on_report_timer, s);
+	if (r >= 0)
+		r = sd_event_add_time(s->event, &s->stop_timer, CLOCK_MONOTONIC, 0, 0,
+				      serve_on_stop_timer, s);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(s->report_timer, SD_EVENT_OFF);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(s->stop_timer, SD_EVENT_OFF);
+	if (r < 0)
+		return log_error_errno(r, "cannot set up the event loop: %m");
+	return 0;
+}
+
+static int serve_open_ctrl(struct ctrl **ret)
+{
+	int r = ctrl_open(ret);
+
+	if (r == -ENOENT && process_load_module() == 0)
+		r = ctrl_open(ret);
+	switch (r) {
+	case 0:
+		return 0;
+	case -ENOENT:
+	case -ENODEV:
+	case -ENXIO:
+		return log_at(LOG_ERR, -EOPNOTSUPP,
+			      "there is no /dev/ublk-control: run 'modprobe ublk_drv', or boot a "
+			      "kernel that has this module");
+	case -ENOTSUP:
+		return log_at(LOG_ERR, -EOPNOTSUPP,
+			      "io_uring cannot be used here: see sysctl kernel.io_uring_disabled, "
+			      "and seccomp filters");
+	case -EPERM:
+	case -EACCES:
+		return log_error_errno(r, "cannot open /dev/ublk-control: %m; run as root");
+	default:
+		return log_error_errno(r, "cannot use /dev/ublk-control: %m");
+	}
+}
+
+static int serve_run(struct serve *s)
+{
+	int r;
+
+	device_set_interrupt(s->device, serve_interrupt, s);
+	notify_status("Starting");
+	r = device_start(s->device);
+	if (r < 0)
+		return r;
+	r = device_wait_node(s->device, notify_is_wanted());
+	if (r < 0)
+		return r;
+	r = serve_add_sources(s);
+	if (r < 0)
+		return r;
+	serve_say_status(s, true);
+	log_info("ready: /dev/ublkb%u", device_get_id(s->device));
+	r = sd_event_loop(s->event);
+	sd_event_source_unref(s->report_timer);
+	sd_event_source_unref(s->stop_timer);
+	return r;
+}
+
+int serve_device(const struct device_conf *conf)
+{
+	AUTO(sd_event_unref) sd_event *event = NULL;
+	AUTO(ctrl_close) struct ctrl *ctrl = NULL;
+	AUTO(device_free) struct device *device = NULL;
+	struct serve s = {.conf = conf};
+	int r;
+
+	r = serve_open_ctrl(&ctrl);
+	if (r < 0)
+		return r;
+	r = sd_event_new(&event);
+	if (r < 0)
+		return log_error_errno(r, "cannot make an event loop: %m");
+	r = device_new(conf, ctrl, &device);
+	if (r < 0)
+		return r;
+	s.ctrl = ctrl;
+	s.event = event;
+	s.device = device;
+	r = serve_run(&s);
+	notify_stopping();
+	if (r == -ECANCELED)
+		r = 0;
+	if (r == 0)
+		notify_status("Stopping: flushing and removing the device");
+	return r;
+}
