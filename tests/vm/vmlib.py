@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
 """Guests for tests/vm/run and tests/vm/guest: what they are made of, how they boot, what they tell."""
 
 import ctypes
@@ -87,7 +88,7 @@ def build():
         commands = []
         if not (tree / "build.ninja").exists():
             shutil.rmtree(tree, ignore_errors=True)
-            commands.append(["meson", "setup", "-Dwerror=true", str(tree), str(SOURCE)])
+            commands.append(["meson", "setup", "-Dwerror=true", "-Dtests=false", str(tree), str(SOURCE)])
         commands.append(["meson", "compile", "-C", str(tree)])
         commands.append(["meson", "install", "-C", str(tree), "--quiet", "--no-rebuild", "--destdir", str(dest) + ".new"])
         shutil.rmtree(str(dest) + ".new", ignore_errors=True)
@@ -177,7 +178,7 @@ class Guest:
         command = [str(qemu / "qemu"), "-nodefaults", "-accel", "tcg,thread=multi", "-smp", str(self.smp),
                    "-cpu", "max", "-m", str(self.memory), "-nic", "none", "-no-reboot", "-display", "none",
                    "-kernel", str(kernel / "vmlinuz"), "-initrd", str(w / "initrd.cpio"),
-                   "-append", f"console=ttyS0 quiet loglevel=7 log_buf_len=4M panic=-1 random.trust_cpu=on "
+                   "-append", f"console=ttyS0 quiet loglevel=7 log_buf_len=4M panic=-1 random.trust_cpu=on rcupdate.rcu_cpu_stall_timeout=60 "
                               f"mitigations=off systemd.show_status=no vm.kind={self.kind} {self.append}",
                    "-serial", f"file:{w}/console.log",
                    "-device", "virtio-rng-pci", "-device", "virtio-serial-pci",

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
 # shellcheck shell=bash
 # Sourced by every case, in both kinds of guest. Gives $WORK (empty directory of this case), $SCRATCH0 and $SCRATCH1
 # (empty disks of 4 GiB), $VM_KIND, $VM_ROW, $VM_LONG (0 or 1), and the functions below. No bare sleep: wait_until.
@@ -35,7 +36,7 @@ _run_at_exit() {
 	exit "$status"
 }
 trap _run_at_exit EXIT
-trap 'exit 143' TERM
+trap 'echo "failed: interrupted at ${BASH_SOURCE[0]##*/}:$LINENO" >&2; exit 143' TERM
 # The line that failed, which `set -e` alone does not tell. Functions of a condition are not in it.
 trap 'echo "failed: ${BASH_SOURCE[0]##*/}:$LINENO: $BASH_COMMAND (status $?)" >&2' ERR
 set -E
@@ -49,11 +50,9 @@ wait_until() {
 			echo "failed: not within $limit s: $*" >&2
 			return 1
 		fi
-		read -rt 0.05 <>"$_never" || true
+		sleep 0.1
 	done
 }
-_never=$WORK/.never
-mkfifo "$_never"
 
 # expect_status STATUS COMMAND...: its output goes on
 expect_status() {

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
 # shellcheck shell=bash
 # Sourced by cases/*.host, which run on the host and boot guests themselves: to cut one off and look at its disk in the
 # next, or to install a package and boot again. Gives $WORK (kept for the time of the case), $VM_ROW and $VM_LONG.
@@ -21,11 +22,9 @@ wait_until() {
 	shift
 	until "$@" >/dev/null 2>&1; do
 		((SECONDS < end)) || fail "not within $limit s: $*"
-		read -rt 0.1 <>"$_never" || true
+		sleep 0.1
 	done
 }
-_never=$WORK/.never
-mkfifo "$_never"
 
 # new_disk FILE SIZE: an empty disk, for guest --disk FILE
 new_disk() { truncate -s "$2" "$1"; }

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
 # shellcheck shell=bash
 # Sourced. Packages of a Debian suite, without touching what is installed: every apt call has a state, a cache and a
 # dpkg status of its own in $APT_DIR, takes the mirror (and proxy) of this machine and checks with Debian's keyring.
