@@ -7,10 +7,14 @@
  * file_step() queues the next one:
  *
  *   READ, WRITE    as often as short transfers need; FUA is RWF_DSYNC on each write
- *   FLUSH          SYNC: fdatasync
+ *   FLUSH          SYNC: fdatasync; then SIZE, for a regular file: is it all still there?
  *   DISCARD        PUNCH a hole, or TRIM a block device
  *   WRITE_ZEROES   PUNCH, with IO_NOUNMAP RANGE; what the file cannot do falls back from PUNCH to
  *                  RANGE (the kernel zeroes in place) to ZEROS (we write them)
+ *
+ * A file that was cut off under us fails reads behind its end. A write there makes it longer again
+ * and gives what was lost the look of zeros, so the next FLUSH fails: better a file system that
+ * stops than one that goes on without its data.
  *
  * All but the transfers run in the ring's worker threads, so none blocks the queue; they are cut
  * into steps so that none keeps a worker, or a stop, for minutes.
@@ -21,6 +25,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 
 #include "backend/file.h"
@@ -36,6 +41,7 @@ enum file_phase {
 	FILE_READ,
 	FILE_WRITE,
 	FILE_SYNC,
+	FILE_SIZE,
 	FILE_TRIM,
 	FILE_PUNCH,
 	FILE_RANGE,
@@ -45,10 +51,12 @@ enum file_phase {
 /* A queue's view of the file; only its thread uses it. */
 struct file_queue {
 	struct backend *b;
-	int fd; /* index or descriptor */
+	int fd; /* index if sqe_flags say so, else descriptor */
 	uint8_t sqe_flags;
 	bool no_punch; /* found out by the first WRITE_ZEROES that wanted it */
 	bool no_range;
+	/* Of whichever FLUSH came last: any of them tells the size as it is now. */
+	struct statx statx;
 };
 
 static uint64_t file_step_bytes(const struct io *io, uint64_t offset)
@@ -87,6 +95,10 @@ static void file_step(struct file_queue *fq, struct io *io)
 	case FILE_SYNC:
 		io_uring_prep_fsync(sqe, fq->fd, IORING_FSYNC_DATASYNC);
 		break;
+	case FILE_SIZE:
+		/* It takes no registered file. */
+		io_uring_prep_statx(sqe, fq->b->fd, "", AT_EMPTY_PATH, STATX_SIZE, &fq->statx);
+		break;
 	case FILE_TRIM:
 		file_prep_trim(sqe, fq->fd, offset, n);
 		break;
@@ -102,7 +114,8 @@ static void file_step(struct file_queue *fq, struct io *io)
 		io_uring_prep_write(sqe, fq->fd, fq->b->zeros, (unsigned)n, offset);
 		break;
 	}
-	sqe->flags |= fq->sqe_flags;
+	if (io->phase != FILE_SIZE)
+		sqe->flags |= fq->sqe_flags;
 	if (io->retries > 1)
 		sqe->flags |= IOSQE_ASYNC; /* a worker thread waits instead of saying EAGAIN */
 	io_sqe_done(io, sqe);
@@ -177,6 +190,21 @@ static uint64_t file_progress(const struct file_queue *fq, const struct io *io, 
 	return done - io->done_bytes;
 }
 
+/* What comes after SYNC and SIZE. */
+static void file_synced(struct file_queue *fq, struct io *io)
+{
+	if (io->phase == FILE_SYNC && io->op == IO_FLUSH && !fq->b->is_block) {
+		io->phase = FILE_SIZE;
+		file_step(fq, io);
+		return;
+	}
+	if (io->phase == FILE_SIZE && fq->statx.stx_size < fq->b->size_bytes) {
+		io_complete(io, -EIO);
+		return;
+	}
+	io_complete(io, 0);
+}
+
 static void file_on_cqe(void *ctx, struct io *io, int res)
 {
 	struct file_queue *fq = ctx;
@@ -198,8 +226,8 @@ static void file_on_cqe(void *ctx, struct io *io, int res)
 			io_complete(io, res);
 		return;
 	}
-	if (io->phase == FILE_SYNC) {
-		io_complete(io, 0);
+	if (io->phase == FILE_SYNC || io->phase == FILE_SIZE) {
+		file_synced(fq, io);
 		return;
 	}
 	n = file_progress(fq, io, res);
@@ -210,7 +238,7 @@ static void file_on_cqe(void *ctx, struct io *io, int res)
 	io->done_bytes += n;
 	if (io->done_bytes < io->len_bytes) {
 		file_step(fq, io);
-	} else if (io->flags & IO_FUA && io->phase > FILE_SYNC) {
+	} else if (io->flags & IO_FUA && io->phase > FILE_SIZE) {
 		io->phase = FILE_SYNC; /* zeroed or discarded, and to be so after a power cut */
 		file_step(fq, io);
 	} else {
