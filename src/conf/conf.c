@@ -7,19 +7,20 @@
 
 #include "util/parse.h"
 
-/* People of other formats write comments behind values. */
-static const char *conf_comment_hint(const char *value)
+/* What other formats have, and this one has not. */
+static const char *conf_hint(const char *value)
 {
 	if (strstr(value, " #") || strstr(value, " ;") || strstr(value, "\t#") ||
 	    strstr(value, "\t;"))
 		return "; a comment needs a line of its own";
+	if (*value == '"' || *value == '\'')
+		return "; a value needs no quotes";
 	return "";
 }
 
 static int conf_refuse(const struct conf_value *v, struct conf_diag *diag, const char *expected)
 {
-	conf_error(diag, &v->place, "\"%s\" is not %s%s", v->value, expected,
-		   conf_comment_hint(v->value));
+	conf_error(diag, &v->place, "\"%s\" is not %s%s", v->value, expected, conf_hint(v->value));
 	return -EINVAL;
 }
 
@@ -48,7 +49,7 @@ static int conf_refuse_word(const struct conf_value *v, const struct conf_key *k
 	if (!list)
 		return -ENOMEM;
 	conf_error(diag, &v->place, "\"%s\" is not known to this version; values are: %s%s", word,
-		   list, conf_comment_hint(v->value));
+		   list, conf_hint(v->value));
 	return -EINVAL;
 }
 
@@ -136,7 +137,13 @@ int conf_parse_enum(const struct conf_value *v, const struct conf_key *key, void
 {
 	const struct conf_name *name = conf_find_name(key->names, v->value, strlen(v->value));
 
+	bool yes;
+
 	assert(key->width == sizeof(name->value));
+	/* Where yes and no are two of several values, their other spellings are, too. */
+	if (!name && parse_bool(v->value, &yes) == 0)
+		name = yes ? conf_find_name(key->names, "yes", 3)
+			   : conf_find_name(key->names, "no", 2);
 	if (!name)
 		return conf_refuse_word(v, key, v->value, diag);
 	memcpy(field, &name->value, sizeof(name->value));

@@ -13,17 +13,20 @@
 
 static const char alnum[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 
-/* Letters, digits, and behind the first one the others. */
+/* Letters, digits, and the others, the first of which may also stand at the start. */
 static int device_parse_word(const struct conf_value *v, const struct conf_key *key, void *field,
-			     const char *others, struct conf_diag *diag)
+			     const char *others, size_t n_first, struct conf_diag *diag)
 {
 	const char *p = v->value;
 
-	while (*p && (strchr(alnum, *p) || (p > v->value && strchr(others, *p))))
+	if (strchr(alnum, *p) || memchr(others, *p, n_first))
+		p++;
+	while (p > v->value && *p && (strchr(alnum, *p) || strchr(others, *p)))
 		p++;
 	if (*p) {
 		conf_error(diag, &v->place,
-			   "\"%s\" may only have letters, digits and, behind the first, of %s",
+			   "\"%s\" has more than letters, digits and %s, or starts with one that "
+			   "only may follow",
 			   v->value, others);
 		return -EINVAL;
 	}
@@ -34,16 +37,14 @@ static int device_parse_word(const struct conf_value *v, const struct conf_key *
 static int device_parse_serial(const struct conf_value *v, const struct conf_key *key, void *field,
 			       struct conf_diag *diag)
 {
-	return device_parse_word(v, key, field, "_.:-", diag);
+	return device_parse_word(v, key, field, "_.:-", 0, diag);
 }
 
 /* Stands in a file of properties and in a rule, where quotes and $ mean something. */
 static int device_parse_user(const struct conf_value *v, const struct conf_key *key, void *field,
 			     struct conf_diag *diag)
 {
-	if (v->value[0] == '_') /* system users of other systems */
-		return device_parse_word(v, key, field, "_", diag);
-	return device_parse_word(v, key, field, "_.-", diag);
+	return device_parse_word(v, key, field, "_.-", 1, diag);
 }
 
 static int device_parse_type(const struct conf_value *v, const struct conf_key *key, void *field,
@@ -236,6 +237,8 @@ static struct conf_place device_place(const struct device_docs *docs, const char
 {
 	const struct conf_value *v = device_find(docs, section, key);
 
+	if (!v)
+		v = conf_doc_find(&docs->own, section, key); /* "Key=" */
 	if (v)
 		return v->place;
 	return (struct conf_place){.file = docs->own.files[0], .section = section, .key = key};
