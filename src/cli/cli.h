@@ -10,6 +10,7 @@
 struct cli {
 	bool json;
 	bool no_legend; /* no headings, no closing lines */
+	bool all;       /* list: definitions without a device too */
 };
 
 int cmd_check(int argc, char **argv, const struct cli *cli);

@@ -361,22 +361,44 @@ int holders_find_in(const struct holders_source *from, uint32_t dev_id, struct h
 		r = search_lines(&s, "swaps", search_swap_line);
 	if (r == 0)
 		r = search_loops(&s);
-	if (r == 0)
+	if (r == 0 && !from->no_processes)
 		r = search_processes(&s);
 	free(s.devices.items);
 	return r;
 }
 
+static const struct holders_source holders_system = {
+	.proc = "/proc",
+	.sys = "/sys",
+	.node_type = S_IFBLK,
+};
+
 int holders_find(uint32_t dev_id, struct holders *h)
 {
-	const struct holders_source from = {
-		.proc = "/proc",
-		.sys = "/sys",
-		.self = getpid(),
-		.node_type = S_IFBLK,
+	struct holders_source from = holders_system;
+
+	from.self = getpid();
+	return holders_find_in(&from, dev_id, h);
+}
+
+int holders_find_lasting(uint32_t dev_id, struct holders *h)
+{
+	struct holders_source from = holders_system;
+
+	from.no_processes = true;
+	return holders_find_in(&from, dev_id, h);
+}
+
+const char *holder_kind_to_string(enum holder_kind kind)
+{
+	static const char *const names[] = {
+		[HOLDER_MOUNT] = "mount",
+		[HOLDER_SWAP] = "swap",
+		[HOLDER_DEVICE] = "device",
+		[HOLDER_PROCESS] = "process",
 	};
 
-	return holders_find_in(&from, dev_id, h);
+	return names[kind];
 }
 
 const char *holders_to_string(const struct holders *h, char *buf, size_t size)

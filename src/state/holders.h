@@ -5,6 +5,7 @@
  * upon it, swap, and processes that have it open. From /proc and /sys; the device is not touched.
  * The server uses this interface too (src/device): keep its shape.
  */
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -39,12 +40,16 @@ struct holders {
  */
 int holders_find(uint32_t dev_id, struct holders *h);
 
+/* The same without processes, for whoever asks for many devices at once. */
+int holders_find_lasting(uint32_t dev_id, struct holders *h);
+
 /* Where holders_find() looks. */
 struct holders_source {
 	const char *proc;
 	const char *sys;
-	pid_t self;       /* the process that does not count */
-	mode_t node_type; /* S_IFBLK; tests have no block devices */
+	pid_t self;        /* the process that does not count */
+	mode_t node_type;  /* S_IFBLK; tests have no block devices */
+	bool no_processes; /* leave them out: their open files are the costly part */
 };
 
 int holders_find_in(const struct holders_source *from, uint32_t dev_id, struct holders *h);
@@ -52,6 +57,9 @@ int holders_find_in(const struct holders_source *from, uint32_t dev_id, struct h
 /* One line: "mounted on /srv/data; held by dm-0 (vg-data); open in dd (pid 812)". What does not fit
  * is counted: "...; and 7 more". Empty if nobody holds it. Returns buf. */
 const char *holders_to_string(const struct holders *h, char *buf, size_t size);
+
+/* "mount", "swap", "device", "process" */
+const char *holder_kind_to_string(enum holder_kind kind);
 
 void holders_deinit(struct holders *h);
 DEFINE_AUTO(struct holders *, holders_deinit);

@@ -189,6 +189,23 @@ static void test_processes(void **state)
 	}
 }
 
+static void test_processes_can_be_left_out(void **state)
+{
+	put_file("proc/self/mountinfo", "23 22 1:3 / /a rw - ext4 /dev/x rw\n");
+	put_link("proc/812/fd/3", "/dev/null");
+	assert_holders("mounted on /a; open in a process (pid 812)");
+	source.no_processes = true;
+	assert_holders("mounted on /a");
+}
+
+static void test_kinds_have_names(void **state)
+{
+	assert_string_equal(holder_kind_to_string(HOLDER_MOUNT), "mount");
+	assert_string_equal(holder_kind_to_string(HOLDER_SWAP), "swap");
+	assert_string_equal(holder_kind_to_string(HOLDER_DEVICE), "device");
+	assert_string_equal(holder_kind_to_string(HOLDER_PROCESS), "process");
+}
+
 static void test_number_of_another_kind_of_node_is_no_match(void **state)
 {
 	put_link("proc/812/fd/3", "/dev/null");
@@ -245,6 +262,8 @@ int main(void)
 		TEST(test_loop_device),
 		TEST(test_swap),
 		TEST(test_processes),
+		TEST(test_processes_can_be_left_out),
+		TEST(test_kinds_have_names),
 		TEST(test_number_of_another_kind_of_node_is_no_match),
 		TEST(test_findings_are_replaced),
 		TEST(test_long_lists_are_cut_at_a_holder),

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* ublkctl: what people and scripts ask of ublk devices. Each subcommand is a row in the table. */
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+#include <sysexits.h>
+
+#include "cli/cli.h"
+#include "util/cleanup.h"
+
+struct command {
+	const char *name;
+	const char *arguments;
+	const char *help;
+	int (*run)(int argc, char **argv, const struct cli *cli);
+};
+
+static const struct command commands[] = {
+	{"list", "", "ublk devices, whoever made them", cmd_list},
+	{"status", "NAME|DEVICE|ID", "everything about one device", cmd_status},
+	{"check", "[FILE|NAME...]", "find errors in definitions", cmd_check},
+	{"cat", "NAME", "files that make up a definition", cmd_cat},
+	{"features", "", "what the running kernel can do", cmd_features},
+};
+
+static const struct option options[] = {
+	{"all", no_argument, NULL, 'a'},       {"json", no_argument, NULL, 'j'},
+	{"no-legend", no_argument, NULL, 'n'}, {"help", no_argument, NULL, 'h'},
+	{"version", no_argument, NULL, 'V'},   {0},
+};
+
+static int main_usage(FILE *out)
+{
+	fputs("Usage: ublkctl [OPTION...] COMMAND [ARGUMENT...]\n\nCommands:\n", out);
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		fprintf(out, "  %-9s %-15s %s\n", commands[i].name, commands[i].arguments,
+			commands[i].help);
+	fputs("\nOptions:\n"
+	      "  -a, --all         list: definitions that do not run too\n"
+	      "  -j, --json        print JSON\n"
+	      "      --no-legend   print no headings\n"
+	      "  -h, --help        show this text\n"
+	      "      --version     show the version\n"
+	      "\n"
+	      "See ublkctl(8).\n",
+	      out);
+	return out == stdout ? EX_OK : EX_USAGE;
+}
+
+/* What was printed must have arrived: a full disk or a closed pipe is a failure too. */
+static int main_flush(int status)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return status;
+	perror("ublkctl: cannot write the output");
+	return status ? status : 1;
+}
+
+int main(int argc, char **argv)
+{
+	struct cli cli = {0};
+	int c;
+
+	while ((c = getopt_long(argc, argv, "ajh", options, NULL)) != -1) {
+		switch (c) {
+		case 'a':
+			cli.all = true;
+			break;
+		case 'j':
+			cli.json = true;
+			break;
+		case 'n':
+			cli.no_legend = true;
+			break;
+		case 'h':
+			return main_flush(main_usage(stdout));
+		case 'V':
+			puts("ublkctl " PROJECT_VERSION);
+			return main_flush(EX_OK);
+		default:
+			return EX_USAGE; /* getopt has said why */
+		}
+	}
+	if (optind == argc)
+		return main_usage(stderr);
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+		if (strcmp(commands[i].name, argv[optind]) == 0)
+			return main_flush(commands[i].run(argc - optind, argv + optind, &cli));
+	}
+	fprintf(stderr, "ublkctl: there is no command \"%s\"; ublkctl --help names them\n",
+		argv[optind]);
+	return EX_USAGE;
+}
