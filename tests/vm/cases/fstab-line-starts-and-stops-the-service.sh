@@ -36,6 +36,6 @@ journalctl -b -u ublk@tab.service -o cat >"$WORK/log"
 systemctl show -P Before ublk@tab.service | grep -ow 'blockdev@dev-ublk-tab.target'
 systemctl show -P After srv-tab.mount | grep -ow 'blockdev@dev-ublk-tab.target'
 
-mount /srv/tab
+systemctl start srv-tab.mount
 [[ $(cat /srv/tab/file) == kept ]]
 systemctl stop ublk@tab.service
