@@ -178,7 +178,8 @@ class Guest:
         command = [str(qemu / "qemu"), "-nodefaults", "-accel", "tcg,thread=multi", "-smp", str(self.smp),
                    "-cpu", "max", "-m", str(self.memory), "-nic", "none", "-no-reboot", "-display", "none",
                    "-kernel", str(kernel / "vmlinuz"), "-initrd", str(w / "initrd.cpio"),
-                   "-append", f"console=ttyS0 quiet loglevel=7 log_buf_len=4M panic=-1 random.trust_cpu=on rcupdate.rcu_cpu_stall_timeout=60 "
+                   "-append", f"console=ttyS0 quiet loglevel=7 log_buf_len=4M panic=-1 random.trust_cpu=on tsc=nowatchdog "
+                              f"rcupdate.rcu_cpu_stall_timeout=60 "
                               f"mitigations=off systemd.show_status=no vm.kind={self.kind} {self.append}",
                    "-serial", f"file:{w}/console.log",
                    "-device", "virtio-rng-pci", "-device", "virtio-serial-pci",

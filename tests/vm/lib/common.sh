@@ -36,7 +36,15 @@ _run_at_exit() {
 	exit "$status"
 }
 trap _run_at_exit EXIT
-trap 'echo "failed: interrupted at ${BASH_SOURCE[0]##*/}:$LINENO" >&2; exit 143' TERM
+_interrupted() {
+	local i where=
+	for ((i = 1; i < ${#FUNCNAME[@]}; i++)); do
+		where+=" ${BASH_SOURCE[i]##*/}:${BASH_LINENO[i - 1]}"
+	done
+	echo "failed: interrupted at$where" >&2
+	exit 143
+}
+trap _interrupted TERM
 # The line that failed, which `set -e` alone does not tell. Functions of a condition are not in it.
 trap 'echo "failed: ${BASH_SOURCE[0]##*/}:$LINENO: $BASH_COMMAND (status $?)" >&2' ERR
 set -E
