@@ -347,7 +347,7 @@ static void test_bad_values_are_named(void **state)
 		{"Pth=/x", "Pth=: unknown key, did you mean Path=?"},
 		{"path=/x", "path=: unknown key, did you mean Path=?"},
 		{"Apth=/x", "Apth=: unknown key, did you mean Path=?"},
-		{"Optoins=ro", "Optoins=: unknown key, did you mean Options=?"},
+		{"Optios=ro", "Optios=: unknown key, did you mean Options=?"},
 		{"Weather=fine", "Weather=: unknown key"},
 	};
 	struct thing t;

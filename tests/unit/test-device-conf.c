@@ -415,6 +415,55 @@ static void test_file_of_any_name_can_be_checked(void **state)
 	device_conf_free(c);
 }
 
+/* ublkd.conf with every "#Key=Value" of the installed example put in force. */
+static void write_daemon_sample(void)
+{
+	AUTO_FREE char *text = calloc(1, CONF_FILE_MAX), *line = NULL;
+	AUTO_FCLOSE FILE *f = fopen("../../../conf/ublkd.conf", "re");
+	size_t size = 0, len = 0;
+
+	assert_non_null(text);
+	assert_non_null(f);
+	while (getline(&line, &size, f) > 0) {
+		const char *from =
+			line[0] == '#' && line[1] != ' ' && strchr(line, '=') ? line + 1 : line;
+
+		assert_true(len + strlen(from) < CONF_FILE_MAX);
+		len += (size_t)sprintf(text + len, "%s", from);
+	}
+	assert_non_null(strstr(text, "\nDepth=128\n"));
+	write_file(tree, "etc/ublkd.conf", text);
+}
+
+/* What we install as examples is right as it stands. */
+static void test_samples_are_right(void **state)
+{
+	static const char samples[] = "../../../conf/samples";
+	AUTO(conf_diag_deinit) struct conf_diag diag = {0};
+	struct daemon_conf daemon;
+	unsigned n = 0;
+	struct dirent *de;
+	DIR *d = opendir(samples);
+
+	assert_non_null(d);
+	while ((de = readdir(d))) {
+		AUTO(device_conf_free) struct device_conf *c = NULL;
+		AUTO_FREE char *path = NULL;
+
+		if (!strstr(de->d_name, ".conf"))
+			continue;
+		assert_true(asprintf(&path, "%s/%s", samples, de->d_name) > 0);
+		assert_int_equal(device_conf_load_file(path, NULL, &diag, &c), 0);
+		n++;
+	}
+	closedir(d);
+	assert_int_equal(n, 3);
+	write_daemon_sample();
+	assert_int_equal(daemon_conf_load(&diag, &daemon), 0);
+	assert_int_equal(daemon.log_level, LOG_INFO);
+	assert_diag(&diag, "", "");
+}
+
 /* Each data/bad/NAME.conf has its messages in NAME.expect. */
 static void check_golden(const char *name, size_t len)
 {
@@ -480,6 +529,7 @@ int main(void)
 		TREE_TEST(test_digest_is_of_what_is_in_force),
 		TREE_TEST(test_place_is_that_of_the_value),
 		TREE_TEST(test_file_of_any_name_can_be_checked),
+		TREE_TEST(test_samples_are_right),
 		TREE_TEST(test_golden_messages),
 	};
 
