@@ -136,17 +136,29 @@ void show_add_counters(const struct stats_queue *q, struct show_counters *c)
 	c->in_flight += __atomic_load_n(&q->in_flight, __ATOMIC_RELAXED);
 }
 
+/* The name of an operation as a key, which jq takes without quotes. Returns buf. */
+static const char *show_op_key(uint32_t op, char buf[static 32])
+{
+	snprintf(buf, 32, "%s", io_op_to_string((enum io_op)op));
+	for (char *c = buf; *c; c++) {
+		if (*c == '-')
+			*c = '_';
+	}
+	return buf;
+}
+
 static struct json_object *show_counters_json(const struct show_counters *c)
 {
 	struct json_object *o = json_object_new_object();
 
 	for (enum io_op op = 0; op < N_IO_OPS; op++) {
 		struct json_object *one = json_object_new_object();
+		char key[32];
 
 		add_u64(one, "count", c->op[op].count);
 		add_u64(one, "bytes", c->op[op].bytes);
 		add_u64(one, "errors", c->op[op].errors);
-		json_object_object_add(o, io_op_to_string(op), one);
+		json_object_object_add(o, show_op_key(op, key), one);
 	}
 	add_u64(o, "retries", c->retries);
 	add_u64(o, "in_flight", c->in_flight);
@@ -157,12 +169,13 @@ static struct json_object *show_error_json(const struct stats_queue *q)
 {
 	const int error = __atomic_load_n(&q->last_errno, __ATOMIC_RELAXED);
 	struct json_object *o;
+	char key[32];
 
 	if (error <= 0)
 		return NULL;
 	o = json_object_new_object();
 	add_u64(o, "errno", (uint64_t)error);
-	add_text(o, "operation", io_op_to_string((enum io_op)q->last_error_op));
+	add_text(o, "operation", show_op_key(q->last_error_op, key));
 	add_u64(o, "offset_bytes", stats_read(&q->last_error_offset));
 	return o;
 }
