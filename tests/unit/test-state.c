@@ -203,7 +203,7 @@ static void test_removed_lock_is_free_for_the_next(void **state)
 /* Processes that take, remove and drop one name: at no time may two of them be in. */
 static void test_lock_and_remove_in_many_processes(void **state)
 {
-	const int n_children = 4, n_rounds = 100;
+	const int n_children = 3, n_rounds = 30;
 	char inside[256];
 
 	snprintf(inside, sizeof(inside), "%s/inside", (const char *)*state);
@@ -241,7 +241,7 @@ static void test_lock_and_remove_in_many_processes(void **state)
 
 static void test_looking_does_not_disturb_a_start(void **state)
 {
-	const int n_rounds = 300;
+	const int n_rounds = 100;
 	int status, fd;
 	pid_t child;
 
