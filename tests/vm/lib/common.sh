@@ -72,8 +72,11 @@ expect_status() {
 
 # require_feature NAME: the running kernel has it (as `ublkctl features` tells), or the case is skipped
 require_feature() {
-	ublkctl features --json | jq -e --arg name "$1" \
-		'.. | objects | select(.name? == $name) | .supported == true' >/dev/null ||
+	local has
+	modprobe ublk_drv
+	has=$(ublkctl features --json | jq -r --arg name "$1" '.[] | select(.name == $name) | .available')
+	[[ -n $has ]] || fail "ublkctl features knows no $1"
+	[[ $has == true ]] ||
 		skip "this kernel has no $1"
 }
 
@@ -107,11 +110,15 @@ start_name() {
 		ublkd serve "$name" >"$WORK/$name.log" 2>&1 &
 		echo $! >"$WORK/$name.pid"
 		at_exit stop_name "$name"
-		wait_until 30 device_of "$name"
+		wait_until 30 _has_answered "$name" || true
+		! is_gone "$(<"$WORK/$name.pid")" || fail "ublkd serve $name ended"
 	fi
 	device_of "$name"
 }
 
+_has_answered() { device_of "$1" || is_gone "$(<"$WORK/$1.pid")"; }
+
+# stop_name NAME: returns when nothing of it runs any more
 stop_name() {
 	local name=$1 pid
 	if [[ $VM_KIND == full ]]; then
@@ -131,7 +138,7 @@ is_gone() { [[ ! -e /proc/$1 || $(awk '/^State/ { print $2 }' "/proc/$1/status")
 
 # device_of NAME: prints /dev/ublkbN of a running device
 device_of() {
-	ublkctl status "$1" --json | jq -er '.. | .block_device? // empty | select(startswith("/dev/"))' | head -n1
+	ublkctl status "$1" --json | jq -er 'if type == "array" then .[0] else . end | .node'
 }
 
 # is_live DEV: has a server and answers
