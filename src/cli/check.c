@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* ublkctl check and ublkctl cat: definitions, as files. Nothing here talks to the kernel. */
-#include <json-c/json.h>
 #include <string.h>
 #include <sysexits.h>
 
 #include "cli/cli.h"
+#include "cli/output.h"
 #include "conf/cross-check.h"
 #include "conf/daemon-conf.h"
 #include "conf/search.h"
@@ -23,12 +23,6 @@ static void check_deinit(struct check *c)
 		device_conf_free(c->confs[i]);
 	free(c->confs);
 	conf_diag_deinit(&c->diag);
-}
-
-static int check_complain(const char *what, int r)
-{
-	fprintf(stderr, "ublkctl: %s: %s\n", what, strerror(-r));
-	return r == -EACCES || r == -EPERM ? EX_NOPERM : 1;
 }
 
 /* Takes a definition over. */
@@ -95,7 +89,7 @@ static int check_load_word(struct check *c, const char *word)
 		return check_add(c, conf);
 	if (r == -ENOENT)
 		conf_error(&c->diag, &nowhere, "there is no definition %s.conf in %s", word,
-			   UBLKD_CONF_DIRS);
+			   conf_search_path());
 	else if (r == -ERFKILL)
 		conf_warning(&c->diag, &nowhere, "%s is masked: it cannot be started", word);
 	/* Anything else but a lack of memory is in diag. */
@@ -157,32 +151,25 @@ static int check_read(struct check *c, int argc, char **argv)
 	return r;
 }
 
-static struct json_object *check_json_string(const char *s)
-{
-	return s ? json_object_new_string(s) : NULL;
-}
-
 static void check_print_json(const struct conf_diag *diag)
 {
 	struct json_object *list = json_object_new_array();
 
 	for (size_t i = 0; i < diag->n_messages; i++) {
 		const struct conf_message *m = &diag->messages[i];
+		const char *severity = m->severity == CONF_ERROR ? "error" : "warning";
 		struct json_object *o = json_object_new_object();
 
-		json_object_object_add(o, "file", check_json_string(m->file));
+		json_object_object_add(o, "file", output_json_text(m->file));
 		json_object_object_add(o, "line",
 				       m->line > 0 ? json_object_new_int64(m->line) : NULL);
-		json_object_object_add(o, "section", check_json_string(m->section));
-		json_object_object_add(o, "key", check_json_string(m->key));
-		json_object_object_add(
-			o, "severity",
-			json_object_new_string(m->severity == CONF_ERROR ? "error" : "warning"));
-		json_object_object_add(o, "message", json_object_new_string(m->text));
+		json_object_object_add(o, "section", output_json_text(m->section));
+		json_object_object_add(o, "key", output_json_text(m->key));
+		json_object_object_add(o, "severity", output_json_text(severity));
+		json_object_object_add(o, "message", output_json_text(m->text));
 		json_object_array_add(list, o);
 	}
-	puts(json_object_to_json_string_ext(list, JSON_C_TO_STRING_PRETTY |
-							  JSON_C_TO_STRING_NOSLASHESCAPE));
+	output_json(list);
 	json_object_put(list);
 }
 
@@ -221,34 +208,11 @@ int cmd_check(int argc, char **argv, const struct cli *cli)
 	else if (r == 0)
 		r = check_print_text(&c, cli);
 	if (r < 0)
-		r = check_complain("cannot check definitions", r);
+		r = output_complain(r, "cannot check definitions");
 	else if (c.diag.n_errors > 0)
 		r = EX_CONFIG;
 	check_deinit(&c);
 	return r;
-}
-
-/* A whole file, to be freed. */
-static int cat_read(const char *path, char **ret, size_t *ret_len)
-{
-	AUTO_FCLOSE FILE *f = fopen(path, "re");
-	AUTO_FREE char *text = NULL;
-	size_t len;
-
-	if (!f)
-		return -errno;
-	/* The reader of definitions takes no more than this either, and says so. */
-	text = malloc(CONF_FILE_MAX + 1);
-	if (!text)
-		return -ENOMEM;
-	errno = 0;
-	len = fread(text, 1, CONF_FILE_MAX, f);
-	if (ferror(f))
-		return errno > 0 ? -errno : -EIO;
-	text[len] = '\0';
-	*ret = TAKE_PTR(text);
-	*ret_len = len;
-	return 0;
 }
 
 /* One piece of the merge: under its path, or as an element of a list. */
@@ -257,14 +221,14 @@ static int cat_print(const char *path, struct json_object *list)
 	AUTO_FREE char *text = NULL;
 	struct json_object *o;
 	size_t len = 0;
-	int r = cat_read(path, &text, &len);
+	int r = conf_read_text(path, &text, &len);
 
 	if (r < 0)
-		return check_complain(path, r);
+		return output_complain(r, "cannot read %s", path);
 	if (list) {
 		o = json_object_new_object();
-		json_object_object_add(o, "file", json_object_new_string(path));
-		json_object_object_add(o, "content", json_object_new_string_len(text, (int)len));
+		json_object_object_add(o, "file", output_json_text(path));
+		json_object_object_add(o, "content", output_json_text(text));
 		json_object_array_add(list, o);
 		return 0;
 	}
@@ -300,7 +264,7 @@ static int cat_complain(const struct conf_diag *diag, const char *name, int r)
 	}
 	if (diag->n_messages > 0)
 		return EX_CONFIG;
-	return check_complain(name, r);
+	return output_complain(r, "cannot find the files of %s", name);
 }
 
 int cmd_cat(int argc, char **argv, const struct cli *cli)
@@ -319,7 +283,8 @@ int cmd_cat(int argc, char **argv, const struct cli *cli)
 	}
 	r = conf_find_definition(argv[1], &diag, &files);
 	if (r == -ENOENT) {
-		fprintf(stderr, "ublkctl: no definition %s.conf in " UBLKD_CONF_DIRS "\n", argv[1]);
+		fprintf(stderr, "ublkctl: there is no definition %s.conf in %s\n", argv[1],
+			conf_search_path());
 		return EX_CONFIG;
 	}
 	if (r == 0)

@@ -313,8 +313,7 @@ int conf_doc_read_text(struct conf_doc *doc, const char *path, const char *text,
 	return r == -2 ? -ENOMEM : 0;
 }
 
-/* A whole file of up to CONF_FILE_MAX bytes. -ENOTSUP: not a regular one; -EFBIG. */
-static int conf_slurp(const char *path, char **ret, size_t *ret_len)
+int conf_read_text(const char *path, char **ret, size_t *ret_len)
 {
 	/* O_NONBLOCK: a FIFO in the place of a file must not stop the boot. */
 	AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
@@ -344,6 +343,7 @@ static int conf_slurp(const char *path, char **ret, size_t *ret_len)
 	}
 	if (len > CONF_FILE_MAX)
 		return -EFBIG;
+	text[len] = '\0';
 	*ret = TAKE_PTR(text);
 	*ret_len = len;
 	return 0;
@@ -354,7 +354,7 @@ int conf_doc_read_file(struct conf_doc *doc, const char *path, struct conf_diag 
 	struct conf_place place = {.file = path};
 	AUTO_FREE char *text = NULL;
 	size_t len = 0;
-	int r = conf_slurp(path, &text, &len);
+	int r = conf_read_text(path, &text, &len);
 
 	conf_diag_add_file(diag, path);
 	if (r == -ENOTSUP)

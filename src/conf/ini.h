@@ -45,6 +45,12 @@ int conf_doc_read_file(struct conf_doc *doc, const char *path, struct conf_diag 
 int conf_doc_read_text(struct conf_doc *doc, const char *path, const char *text, size_t len,
 		       struct conf_diag *diag);
 
+/*
+ * A whole file as it is, to be freed; a NUL stands behind it. Silent. -ENOTSUP: not a regular file;
+ * -EFBIG: larger than CONF_FILE_MAX.
+ */
+int conf_read_text(const char *path, char **ret, size_t *ret_len);
+
 /* What is in force: the last one of that name, or NULL. */
 const struct conf_value *conf_doc_find(const struct conf_doc *doc, const char *section,
 				       const char *key);

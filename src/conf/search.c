@@ -40,17 +40,22 @@ static int conf_strv_push(char ***strings, size_t *n, char *s)
 	return 0;
 }
 
-/* The search path; `daemon`: the directories that those are in. */
-static int conf_search_path(bool daemon, char ***ret)
+const char *conf_search_path(void)
 {
 	const char *path = secure_getenv("UBLKD_CONFIG_PATH");
+
+	return path && *path ? path : UBLKD_CONF_DIRS;
+}
+
+/* The search path; `daemon`: the directories that those are in. */
+static int conf_split_path(bool daemon, char ***ret)
+{
+	const char *path = conf_search_path();
 	AUTO(conf_strv_free) char **dirs = calloc(1, sizeof(*dirs));
 	size_t n = 0;
 
 	if (!dirs)
 		return -ENOMEM;
-	if (!path || !*path)
-		path = UBLKD_CONF_DIRS;
 	while (*path) {
 		size_t len = strcspn(path, ":"), keep = len;
 		int r;
@@ -201,7 +206,7 @@ int conf_find_definition(const char *name, struct conf_diag *diag, struct conf_f
 {
 	AUTO(conf_strv_free) char **dirs = NULL;
 	AUTO_FREE char *base = NULL;
-	int r = conf_search_path(false, &dirs);
+	int r = conf_split_path(false, &dirs);
 
 	if (r < 0)
 		return r;
@@ -215,7 +220,7 @@ int conf_find_definition(const char *name, struct conf_diag *diag, struct conf_f
 int conf_find_daemon(struct conf_diag *diag, struct conf_files *ret)
 {
 	AUTO(conf_strv_free) char **dirs = NULL;
-	int r = conf_search_path(true, &dirs);
+	int r = conf_split_path(true, &dirs);
 
 	if (r < 0)
 		return r;
@@ -272,7 +277,7 @@ int conf_list_definitions(struct conf_diag *diag, char ***ret)
 {
 	AUTO(conf_strv_free) char **dirs = NULL;
 	struct conf_list l = {.diag = diag};
-	int r = conf_search_path(false, &dirs);
+	int r = conf_split_path(false, &dirs);
 
 	if (r < 0)
 		return r;

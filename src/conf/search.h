@@ -10,6 +10,9 @@
 
 #include "conf/diag.h"
 
+/* The directories, with colons between them, for messages. */
+const char *conf_search_path(void);
+
 /* Files that add up to one document. */
 struct conf_files {
 	char *main; /* NULL: there are only drop-ins */
