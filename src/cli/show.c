@@ -371,9 +371,10 @@ static int status_print_text(const struct survey_device *d, const struct cli *cl
 		status_line("State", "%s", survey_state(d));
 	if (definition)
 		status_line("Definition", "%s", definition);
-	if (backend)
-		status_line("Backend", "%s%s%s", backend, d->has_state ? " " : "",
-			    d->has_state ? d->state.target : "");
+	if (backend && d->has_state && d->state.target[0])
+		status_line("Backend", "%s %s", backend, d->state.target);
+	else if (backend)
+		status_line("Backend", "%s", backend);
 	if (d->has_disk)
 		status_print_disk(d);
 	if (d->has_dev && d->info_error == 0)
