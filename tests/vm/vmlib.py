@@ -16,10 +16,11 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 SOURCE = HERE.parent.parent
 
+# user space, kernel, and the version of systemd in it
 ROWS = {
-    1: ("tree-trixie", "kernel-trixie"),
-    2: ("tree-trixie", "kernel-trixie-backports"),
-    3: ("tree-bookworm", "kernel-bookworm-backports"),
+    1: ("tree-trixie", "kernel-trixie", 257),
+    2: ("tree-trixie", "kernel-trixie-backports", 257),
+    3: ("tree-bookworm", "kernel-bookworm-backports", 252),
 }
 # mke2fs is in /usr/sbin, which a plain user may not have in PATH
 PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
@@ -106,11 +107,16 @@ def build():
             if (new / name).is_dir():
                 shutil.copytree(new / name, new / "usr" / name, symlinks=True, dirs_exist_ok=True)
                 shutil.rmtree(new / name)
+        shutil.rmtree(top / "units", ignore_errors=True)
+        (top / "units").mkdir()
+        for variant in (tree / "units").glob("ublk@.service.*"):
+            shutil.copy2(variant, top / "units")
         # A copy for this run: the next build replaces the other.
         shutil.rmtree(dest, ignore_errors=True)
         new.rename(dest)
         mine = Path(tempfile.mkdtemp(prefix="ublkd-vm-dest-", dir=tmp_dir()))
         shutil.copytree(dest, mine / "dest", symlinks=True)
+        shutil.copytree(top / "units", mine / "units")
         return mine / "dest"
 
 
@@ -132,7 +138,7 @@ class Guest:
         self.work.mkdir(parents=True, exist_ok=True)
 
     def start(self, jobs):
-        tree, kernel = (prepared(name) for name in ROWS[self.row])
+        tree, kernel = (prepared(name) for name in ROWS[self.row][:2])
         qemu = prepared("qemu")
         w = self.work
         payload = w / "payload"
@@ -151,6 +157,7 @@ class Guest:
         (payload / "env").write_text("".join(f"{k}={v}\n" for k, v in env.items()))
         if self.dest is not None:
             shutil.copytree(self.dest, payload / "dest", symlinks=True)
+            self._choose_unit(payload / "dest")
         used = sum(f.lstat().st_size for f in payload.rglob("*"))
         with open(w / "payload.img", "wb") as f:
             f.truncate((used * 5 // 4 // 1048576 + 16) << 20)
@@ -199,6 +206,15 @@ class Guest:
         self.timed_out = False
         self._watch = threading.Thread(target=self._watchdog, daemon=True)
         self._watch.start()
+
+    def _choose_unit(self, dest):
+        """What was installed suits the systemd of this host; the guest gets the variant for its own, as a build there
+        would have installed it."""
+        unit = dest / "usr/lib/systemd/system/ublk@.service"
+        fitting = [v for v in (Path(self.dest).parent / "units").glob("ublk@.service.*")
+                   if int(v.suffix[1:]) <= ROWS[self.row][2]]
+        if unit.exists() and fitting:
+            shutil.copyfile(max(fitting, key=lambda v: int(v.suffix[1:])), unit)
 
     def _watchdog(self):
         while self.process.poll() is None:
