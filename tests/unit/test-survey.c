@@ -166,9 +166,10 @@ static void test_foreign_device(void **state)
 
 static void test_live_device_is_one(void **state)
 {
-	AUTO_CLOSE int fd = add_state("data", 3, true);
+	AUTO_CLOSE int fd = -1;
 	struct survey s;
 
+	fd = add_state("data", 3, true); /* the lock, until the end */
 	add_kernel(3, DEV_LIVE, "data");
 	put_file("ublk/data.conf", "[Device]\nSize=1G\n[Backend]\nType=memory\n");
 	take(&s, 1);
