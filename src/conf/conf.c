@@ -89,8 +89,10 @@ int conf_parse_u32(const struct conf_value *v, const struct conf_key *key, void 
 		AUTO_FREE char *expected = NULL;
 
 		if (asprintf(&expected, "a number%s%s", list ? " or one of: " : "",
-			     list ? list : "") < 0)
+			     list ? list : "") < 0) {
+			expected = NULL;
 			return -ENOMEM;
+		}
 		return conf_refuse(v, diag, expected);
 	}
 	if (n < key->min || n > max) {
