@@ -140,6 +140,7 @@ static void test_bad_lines_are_named(void **state)
 		{"[A]\nB=1\n[C]\nB=2\n[A]\nB=\n",
 		 "f:6: [A] B=: given twice in this file, first in line 2\n"},
 		{"[A]\nB=\x1b[31m\n", "f:2: [A] control character 0x1b in column 3\n"},
+		{"[A]\nB=\x7f\n", "f:2: [A] control character 0x7f in column 3\n"},
 		{"[A]\nB=a\rb\n", "f:2: [A] control character 0x0d in column 4\n"},
 		{"[A]\nB=\xff\n", "f:2: [A] line is not UTF-8\n"},
 		{"# \xff\n", "f:1: line is not UTF-8\n"},
@@ -368,6 +369,32 @@ static void test_bad_values_are_named(void **state)
 	conf_clear(thing_keys, &t);
 }
 
+/* Tables of one section for several values of Type=, two of which know Path=. */
+static void test_key_of_another_type_is_named(void **state)
+{
+	static const struct conf_key disk_keys[] = {
+		{"Path", conf_parse_path, FIELD(path)},
+		{"Blocks", conf_parse_u32, FIELD(count)},
+		{0},
+	};
+	static const char text[] = "[A]\nPath=/a\nBlocks=1\nBlock=1\nBlocksy=1\n";
+	const struct conf_section sections[] = {
+		{.name = "A", .keys = disk_keys, .only_with = "Type=disk"},
+		{.name = "A", .keys = (const struct conf_key[]){thing_keys[8], {0}}},
+	};
+	AUTO(conf_diag_deinit) struct conf_diag diag = {0};
+	AUTO(conf_doc_deinit) struct conf_doc doc = {0};
+
+	assert_string_equal(thing_keys[8].name, "Path");
+	assert_int_equal(conf_doc_read_text(&doc, "f", text, strlen(text), &diag), 0);
+	conf_check_names(&doc, sections, ARRAY_SIZE(sections), &diag);
+	/* No suggestion that would be refused next. */
+	assert_diag(&diag, "",
+		    "f:3: [A] Blocks=: is a key of Type=disk only\n"
+		    "f:4: [A] Block=: unknown key\n"
+		    "f:5: [A] Blocksy=: unknown key\n");
+}
+
 static void test_digest_tells_values_apart(void **state)
 {
 	static const char *const texts[] = {
@@ -403,6 +430,10 @@ static void test_suggestions_are_near(void **state)
 	assert_string_equal(conf_suggest("Detph", names), "Depth");
 	assert_string_equal(conf_suggest("MaxI0", names), "MaxIO");
 	assert_string_equal(conf_suggest("CopyMod", names), "CopyMode");
+	assert_string_equal(conf_suggest("Pth", (const char *const[]){"Paths", "Path", NULL}),
+			    "Path");
+	assert_string_equal(conf_suggest("Pth", (const char *const[]){"Path", "Paths", NULL}),
+			    "Path");
 	assert_null(conf_suggest("Death-Star", names));
 	assert_null(conf_suggest("", names));
 	assert_null(conf_suggest("M", names));
@@ -450,6 +481,7 @@ int main(void)
 		cmocka_unit_test(test_empty_value_leads_back_to_the_default),
 		cmocka_unit_test(test_required_points_to_where_it_was_taken_away),
 		cmocka_unit_test(test_bad_values_are_named),
+		cmocka_unit_test(test_key_of_another_type_is_named),
 		cmocka_unit_test(test_digest_tells_values_apart),
 		cmocka_unit_test(test_suggestions_are_near),
 		cmocka_unit_test(test_messages_are_sorted_and_said_once),

@@ -187,6 +187,8 @@ static void test_masks_and_missing_files(void **state)
 	load("b", -ERFKILL, "");
 	link_file(tree, "etc/ublk/c.conf", "nowhere");
 	load("c", -EUCLEAN, "/etc/ublk/c.conf: cannot be read: No such file or directory\n");
+	link_file(tree, "etc/ublk/z.conf", "/dev/zero");
+	load("z", -ENOTSUP, "/etc/ublk/z.conf: is not a regular file\n");
 	write_file(tree, "etc/ublk/d.conf/x", "");
 	load("d", -EISDIR, "/etc/ublk/d.conf: cannot be read: Is a directory\n");
 }
