@@ -87,7 +87,7 @@ static void conf_check_key(const struct conf_known *known, const struct conf_pla
 	if (s && !s->only_with)
 		return;
 	if (s) {
-		conf_error(diag, place, "is a key of %s only", s->only_with);
+		conf_error(diag, place, "is a key of Type=%s only", s->only_with);
 		return;
 	}
 	conf_list_names(known, place->section, names);

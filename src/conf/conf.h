@@ -65,7 +65,7 @@ struct conf_section {
 	const char *name;
 	const struct conf_key *keys; /* a zeroed entry ends the table */
 	void *obj;                   /* to be filled in; NULL: the keys are only known */
-	const char *only_with;       /* "Type=file", which is not so here; NULL: keys may be used */
+	const char *only_with; /* value of Type= that the keys need and do not have, or NULL */
 };
 
 /* What is in force for a key: of the document, else of [Defaults], else NULL. Never empty. */

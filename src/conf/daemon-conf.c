@@ -7,7 +7,8 @@
 #include "conf/search.h"
 
 static const struct conf_name log_levels[] = {
-	{"error", LOG_ERR}, {"warning", LOG_WARNING}, {"info", LOG_INFO}, {"debug", LOG_DEBUG}, {0},
+	{"error", LOG_ERR}, {"warning", LOG_WARNING}, {"notice", LOG_NOTICE},
+	{"info", LOG_INFO}, {"debug", LOG_DEBUG},     {0},
 };
 
 static const struct conf_key log_keys[] = {

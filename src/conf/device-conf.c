@@ -167,13 +167,25 @@ struct device_conf *device_conf_free(struct device_conf *c)
 	return NULL;
 }
 
+/* A directory of /run/ublkd that is no device's, and links that are those of partitions. */
+static bool device_name_is_taken(const char *name)
+{
+	size_t stem = strlen(name);
+
+	if (strcmp(name, "udev") == 0)
+		return true;
+	while (stem > 0 && name[stem - 1] >= '0' && name[stem - 1] <= '9')
+		stem--;
+	return name[stem] && stem > 5 && strncmp(name + stem - 5, "-part", 5) == 0;
+}
+
 bool device_name_is_valid(const char *name)
 {
 	static const char first[] = "abcdefghijklmnopqrstuvwxyz0123456789";
 	static const char rest[] = "abcdefghijklmnopqrstuvwxyz0123456789_.-";
 
 	return name[0] && strchr(first, name[0]) && !name[strspn(name, rest)] &&
-	       strlen(name) <= DEVICE_NAME_MAX;
+	       strlen(name) <= DEVICE_NAME_MAX && !device_name_is_taken(name);
 }
 
 void device_conf_common_keys(struct conf_key ret_keys[static DEVICE_COMMON_MAX])
@@ -319,19 +331,16 @@ static void device_verify_boot(struct device_conf *c, const struct device_docs *
 /* Tables of [Backend]: the chosen type's own, and those of the others for the sake of messages. */
 static size_t device_backend_sections(const struct device_conf *c, struct conf_section *sections)
 {
-	static const char *const only_with[] = {"Type=null", "Type=memory", "Type=file"};
 	size_t n = 0;
 
 	for (size_t i = 0; backend_conf_types[i]; i++) {
 		const struct backend_conf_type *type = backend_conf_types[i];
 
-		assert(i < ARRAY_SIZE(only_with) && strcmp(only_with[i] + 5, type->name) == 0);
 		sections[n++] = (struct conf_section){
 			.name = "Backend",
 			.keys = type->keys,
 			.obj = c->backend_type == type ? c->backend : NULL,
-			.only_with =
-				c->backend_type && c->backend_type != type ? only_with[i] : NULL,
+			.only_with = c->backend_type && c->backend_type != type ? type->name : NULL,
 		};
 	}
 	return n;

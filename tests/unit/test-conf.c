@@ -379,7 +379,7 @@ static void test_key_of_another_type_is_named(void **state)
 	};
 	static const char text[] = "[A]\nPath=/a\nBlocks=1\nBlock=1\nBlocksy=1\n";
 	const struct conf_section sections[] = {
-		{.name = "A", .keys = disk_keys, .only_with = "Type=disk"},
+		{.name = "A", .keys = disk_keys, .only_with = "disk"},
 		{.name = "A", .keys = (const struct conf_key[]){thing_keys[8], {0}}},
 	};
 	AUTO(conf_diag_deinit) struct conf_diag diag = {0};
