@@ -275,7 +275,7 @@ static void test_bad_defaults_are_named_once(void **state)
 		    "/etc/ublkd.conf:4: [Defaults] Dept=: unknown key, did you mean Depth=?\n"
 		    "/etc/ublkd.conf:5: [Defaults] LogicalBlockSize=: 1000 is not a power of two\n"
 		    "/etc/ublkd.conf:7: [Log] Level=: \"loud\" is not known to this version; "
-		    "values are: error, warning, info, debug\n"
+		    "values are: error, warning, notice, info, debug\n"
 		    "/etc/ublkd.conf:8: [Manager] unknown section\n"
 		    "/etc/ublk/b.conf: [Device] Size=: is required with Type=null\n");
 }
