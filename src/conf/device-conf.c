@@ -167,25 +167,13 @@ struct device_conf *device_conf_free(struct device_conf *c)
 	return NULL;
 }
 
-/* A directory of /run/ublkd that is no device's, and links that are those of partitions. */
-static bool device_name_is_taken(const char *name)
-{
-	size_t stem = strlen(name);
-
-	if (strcmp(name, "udev") == 0)
-		return true;
-	while (stem > 0 && name[stem - 1] >= '0' && name[stem - 1] <= '9')
-		stem--;
-	return name[stem] && stem > 5 && strncmp(name + stem - 5, "-part", 5) == 0;
-}
-
 bool device_name_is_valid(const char *name)
 {
 	static const char first[] = "abcdefghijklmnopqrstuvwxyz0123456789";
 	static const char rest[] = "abcdefghijklmnopqrstuvwxyz0123456789_.-";
 
 	return name[0] && strchr(first, name[0]) && !name[strspn(name, rest)] &&
-	       strlen(name) <= DEVICE_NAME_MAX && !device_name_is_taken(name);
+	       strlen(name) <= DEVICE_NAME_MAX && strcmp(name, "udev") != 0;
 }
 
 void device_conf_common_keys(struct conf_key ret_keys[static DEVICE_COMMON_MAX])

@@ -100,7 +100,7 @@ uint64_t device_conf_digest(const struct device_conf *c);
 struct device_conf *device_conf_free(struct device_conf *c);
 DEFINE_AUTO(struct device_conf *, device_conf_free);
 
-/* NAME: [a-z0-9][a-z0-9_.-]{0,62} */
+/* NAME: [a-z0-9][a-z0-9_.-]{0,62}, but not "udev", which is no device's in /run/ublkd */
 bool device_name_is_valid(const char *name);
 
 /* For the reader of ublkd.conf: the keys of [Defaults], and whether their values are right. */

@@ -196,8 +196,8 @@ static void test_masks_and_missing_files(void **state)
 static void test_names_of_devices(void **state)
 {
 	static const char *const good[] = {"a", "0", "data", "vm-1_2.x", "a.conf", "a..b"};
-	static const char *const bad[] = {"",    ".a",  "-a",       "_a", "A",
-					  "a/b", "a b", "\xc3\xa4", "a@b"};
+	static const char *const bad[] = {"",  "udev", ".a",  "-a",       "_a",
+					  "A", "a/b",  "a b", "\xc3\xa4", "a@b"};
 	char name[DEVICE_NAME_MAX + 2];
 
 	for (size_t i = 0; i < ARRAY_SIZE(good); i++)
