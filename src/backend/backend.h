@@ -33,6 +33,8 @@ struct backend_ops {
 	 */
 	int (*open)(const struct backend_request *req, struct backend **ret,
 		    struct limits *ret_limits);
+	/* Optional: what lies behind, for people; valid until close(). */
+	const char *(*get_target)(const struct backend *b);
 	/* Logging, optional: everything written so far is on stable storage. */
 	int (*flush)(struct backend *b);
 	/* Optional; takes NULL, returns NULL. All queues have been stopped. */

@@ -194,8 +194,9 @@ static int device_open_backend(struct device *d)
 			      "this build of ublkd has no backend %s; see the build's options",
 			      c->backend_type->name);
 	r = d->ops->open(&req, &d->backend, &d->limits);
-	if (r == -EINVAL)
-		return -EUCLEAN; /* it has said what does not fit */
+	/* It has said what does not fit. To try again would not help. */
+	if (r == -EINVAL || r == -ENOENT || r == -EEXIST || r == -ENOSPC)
+		return -EUCLEAN;
 	if (r < 0)
 		return r;
 	d->backend_open = true;
@@ -308,6 +309,7 @@ static int device_start_queues(struct device *d)
 			.id = i,
 			.depth = d->info.depth,
 			.desc_size_bytes = d->info.desc_size_bytes,
+			.legacy = ctrl_is_legacy(d->ctrl),
 			.limits = &d->limits,
 			.ops = d->ops->io,
 			.backend = d->backend,

@@ -18,6 +18,7 @@
 #define NODE_UDEV_CONTROL "/run/udev/control"
 #define NODE_UDEV_DATA    "/run/udev/data"
 #define NODE_TICK_MS      200
+#define NODE_LINK_GRACE_S 5
 
 DEFINE_AUTO(struct udev *, udev_unref);
 DEFINE_AUTO(struct udev_device *, udev_device_unref);
@@ -31,7 +32,9 @@ int node_open_watch(void)
 	fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 	if (fd < 0)
 		return -errno;
-	if (inotify_add_watch(fd, NODE_UDEV_DATA, IN_MOVED_TO | IN_CREATE | IN_CLOSE_WRITE) < 0)
+	/* udev makes the directory with its first device; until then the ticks below must do. */
+	if (inotify_add_watch(fd, NODE_UDEV_DATA, IN_MOVED_TO | IN_CREATE | IN_CLOSE_WRITE) < 0 &&
+	    errno != ENOENT)
 		return -errno;
 	return TAKE_FD(fd);
 }
@@ -72,15 +75,22 @@ int node_wait(int watch_fd, uint32_t dev_id, const char *name, unsigned timeout_
 	      node_interrupt_fn interrupt, void *arg)
 {
 	struct timespec start, now;
+	time_t done_s = 0; /* since when udev is done */
 
 	clock_gettime(CLOCK_MONOTONIC, &start);
 	for (;;) {
 		struct pollfd p = {.fd = watch_fd, .events = POLLIN};
 
 		node_drain(watch_fd); /* before looking: what comes later wakes us */
-		if (node_udev_is_done(dev_id))
-			return node_has_link(dev_id, name) ? 0 : -ENOLINK;
 		clock_gettime(CLOCK_MONOTONIC, &now);
+		if (node_udev_is_done(dev_id)) {
+			if (node_has_link(dev_id, name))
+				return 0;
+			/* It may have been done with an earlier device of the same number. */
+			done_s = done_s ?: now.tv_sec;
+			if (now.tv_sec - done_s >= NODE_LINK_GRACE_S)
+				return -ENOLINK;
+		}
 		if (now.tv_sec - start.tv_sec >= (time_t)timeout_s)
 			return -ETIMEDOUT;
 		if (interrupt && interrupt(arg))

@@ -45,35 +45,35 @@ int recovery_delete(struct ctrl *ctrl, uint32_t dev_id, unsigned wait_ms)
 
 int recovery_clean(struct ctrl *ctrl, const char *name)
 {
-	struct state s = {0};
-	AUTO(state_deinit) struct state *owned = &s;
+	AUTO(state_deinit) struct state *s = &(struct state){0};
 	struct dev_info info;
 	char boot_id[33];
 	int r;
 
-	r = state_read(name, &s);
+	r = state_read(name, s);
 	if (r < 0)
 		return 0; /* nothing there, or nothing that proves a device to be ours */
-	if (state_boot_id(boot_id) < 0 || strcmp(boot_id, s.boot_id) != 0)
+	if (state_boot_id(boot_id) < 0 || strcmp(boot_id, s->boot_id) != 0)
 		return 0;
-	r = ctrl_get_dev_info(ctrl, s.dev_id, &info);
-	if (r < 0 || info.cookie != s.cookie || s.cookie != state_cookie(name))
+	r = ctrl_get_dev_info(ctrl, s->dev_id, &info);
+	if (r < 0 || info.cookie != s->cookie || s->cookie != state_cookie(name))
 		return 0;
-	log_notice("removing ublk device %u, which a server that died has left (%s)", s.dev_id,
+	log_notice("removing ublk device %u, which a server that died has left (%s)", s->dev_id,
 		   dev_state_to_string(info.state));
 	/* No-op if the kernel has noticed the death; else it fails what is still queued. */
-	r = ctrl_stop_dev(ctrl, s.dev_id);
+	r = ctrl_stop_dev(ctrl, s->dev_id);
 	if (r < 0)
-		return log_error_errno(r, "cannot stop the left-over ublk device %u: %m", s.dev_id);
-	r = recovery_delete(ctrl, s.dev_id, RECOVERY_WAIT_MS);
+		return log_error_errno(r, "cannot stop the left-over ublk device %u: %m",
+				       s->dev_id);
+	r = recovery_delete(ctrl, s->dev_id, RECOVERY_WAIT_MS);
 	if (r == -ETIMEDOUT) {
 		log_warning("/dev/ublkb%u of the server that died is still held by somebody; the "
 			    "kernel removes it when that ends",
-			    s.dev_id);
+			    s->dev_id);
 		return 0;
 	}
 	if (r < 0)
 		return log_error_errno(r, "cannot delete the left-over ublk device %u: %m",
-				       s.dev_id);
+				       s->dev_id);
 	return 0;
 }

@@ -229,6 +229,11 @@ void ctrl_set_wait(struct ctrl *c, ctrl_wait_fn fn, void *arg)
 	c->wait_arg = arg;
 }
 
+bool ctrl_is_legacy(const struct ctrl *c)
+{
+	return c->legacy;
+}
+
 int ctrl_get_features(struct ctrl *c, uint64_t *ret_features)
 {
 	*ret_features = c->features;

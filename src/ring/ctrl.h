@@ -44,6 +44,9 @@ void ctrl_set_wait(struct ctrl *c, ctrl_wait_fn fn, void *arg);
 /* Seconds that a command may take; for messages about -ETIMEDOUT. */
 unsigned ctrl_get_deadline_s(enum ctrl_op op);
 
+/* A kernel before 6.4, whose commands are plain numbers, also those of the queues. */
+bool ctrl_is_legacy(const struct ctrl *c);
+
 /* FEATURE_* that the running kernel has; 0 with kernels before 6.5, which cannot tell. */
 int ctrl_get_features(struct ctrl *c, uint64_t *ret_features);
 

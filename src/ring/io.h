@@ -61,12 +61,10 @@ void io_complete(struct io *io, int r);
 
 /**
  * io_sqe() - an SQE of the queue's ring for a request
- * @io:	from submit()
- * @n:	how many SQEs the caller needs in a row; the pointer is to the first
+ * @io:	from submit(); has no other SQE under way
  *
- * Queue thread only. Cannot fail: the ring has room for all slots, one SQE each, and is flushed
- * when it is full. The caller prepares it with io_uring_prep_*() and then calls io_sqe_done(),
- * which sets its user_data.
+ * Queue thread only. Cannot fail: the ring has room for one SQE of each slot. The caller prepares
+ * it with io_uring_prep_*() and then calls io_sqe_done(), which sets its user_data.
  */
 struct io_uring_sqe *io_sqe(struct io *io);
 void io_sqe_done(struct io *io, struct io_uring_sqe *sqe);

@@ -15,7 +15,7 @@ struct queue {
 	struct queue_config config;
 	struct io_uring ring;
 	bool have_ring;
-	bool fixed_files;
+	unsigned cmd_flags; /* IO_CMD_* for our commands */
 	unsigned n_files;
 	void *descs; /* the kernel's descriptors, read-only */
 	size_t descs_bytes;

@@ -48,7 +48,7 @@ static struct io_uring_sqe *queue_sqe(struct queue *q)
 
 static int queue_dev_file(const struct queue *q)
 {
-	return q->fixed_files ? QUEUE_DEV_FILE : q->config.dev_fd;
+	return q->cmd_flags & IO_CMD_FIXED_FILE ? QUEUE_DEV_FILE : q->config.dev_fd;
 }
 
 void queue_commit(struct io *io, int32_t result)
@@ -56,7 +56,7 @@ void queue_commit(struct io *io, int32_t result)
 	struct queue *q = io->queue;
 	struct io_uring_sqe *sqe = queue_sqe(q);
 
-	io_cmd_commit_and_fetch(sqe, queue_dev_file(q), q->fixed_files, q->config.id, io->tag,
+	io_cmd_commit_and_fetch(sqe, queue_dev_file(q), q->cmd_flags, q->config.id, io->tag,
 				io->buf, result);
 	sqe->user_data = io_user_data(IO_SOURCE_KERNEL, io->tag);
 }
@@ -66,7 +66,7 @@ static void queue_fetch(struct queue *q, struct io *io)
 	struct io_uring_sqe *sqe = queue_sqe(q);
 
 	assert(io->state == IO_IDLE);
-	io_cmd_fetch(sqe, queue_dev_file(q), q->fixed_files, q->config.id, io->tag, io->buf);
+	io_cmd_fetch(sqe, queue_dev_file(q), q->cmd_flags, q->config.id, io->tag, io->buf);
 	sqe->user_data = io_user_data(IO_SOURCE_KERNEL, io->tag);
 	io->state = IO_AT_KERNEL;
 }
@@ -261,7 +261,7 @@ static int queue_init_files(struct queue *q)
 	r = io_uring_register_files_update(&q->ring, QUEUE_DEV_FILE, &q->config.dev_fd, 1);
 	if (r < 0)
 		return r;
-	q->fixed_files = true;
+	q->cmd_flags |= IO_CMD_FIXED_FILE;
 	q->n_files = 1;
 	return 0;
 }
@@ -361,6 +361,7 @@ int queue_start(const struct queue_config *config, struct queue **ret)
 	if (!q)
 		return -ENOMEM;
 	q->config = *config;
+	q->cmd_flags = config->legacy ? IO_CMD_LEGACY : 0;
 	sem_init(&q->started, 0, 0);
 	q->wake_fd = eventfd(0, EFD_CLOEXEC);
 	if (q->wake_fd < 0) {
@@ -421,7 +422,7 @@ int queue_register_fd(struct queue *q, int fd)
 {
 	int r;
 
-	if (!q->fixed_files || q->n_files == QUEUE_N_FILES)
+	if (!(q->cmd_flags & IO_CMD_FIXED_FILE) || q->n_files == QUEUE_N_FILES)
 		return -ENOSPC;
 	r = io_uring_register_files_update(&q->ring, q->n_files, &fd, 1);
 	if (r < 0)

@@ -19,6 +19,7 @@ struct queue_config {
 	uint16_t id;
 	uint16_t depth;
 	uint32_t desc_size_bytes;    /* stride of the descriptors */
+	bool legacy;                 /* as ctrl_is_legacy() */
 	const struct limits *limits; /* what requests are checked against */
 	const struct io_ops *ops;    /* of the backend */
 	struct backend *backend;

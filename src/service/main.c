@@ -69,9 +69,7 @@ static int main_serve(const char *name, const struct main_options *o)
 			"'%s' is not a name for a device: a to z, 0 to 9, and '_', '.', '-' but "
 			"not first, at most %d characters",
 			name, DEVICE_NAME_MAX);
-	r = settings_load_daemon();
-	if (o->log_level >= 0)
-		log_set_level(o->log_level);
+	r = settings_load_daemon(o->log_level);
 	if (r < 0)
 		return r;
 	(void)log_set_device(name);
@@ -85,7 +83,7 @@ static int main_serve(const char *name, const struct main_options *o)
 	r = log_start();
 	if (r < 0)
 		return log_error_errno(r, "cannot start the log thread: %m");
-	r = serve_device(conf);
+	r = serve_device(conf, o->log_level);
 	log_stop(MAIN_LOG_STOP_MS);
 	(void)log_set_device(NULL);
 	return r;

@@ -26,7 +26,7 @@
 #define SERVE_TEXT_BYTES       512
 
 struct serve {
-	const struct device_conf *conf;
+	int log_level; /* of the command line; -1: none */
 	struct ctrl *ctrl;
 	struct device *device;
 	sd_event *event;
@@ -166,7 +166,7 @@ static int serve_on_reload_signal(sd_event_source *source, const struct signalfd
 	struct serve *s = arg;
 
 	notify_reloading();
-	(void)settings_load_daemon(); /* logging; on an error the old level stays */
+	(void)settings_load_daemon(s->log_level); /* logging; on an error the old level stays */
 	serve_say_status(s, true);
 	return 0;
 }
@@ -250,12 +250,12 @@ static int serve_run(struct serve *s)
 	return r;
 }
 
-int serve_device(const struct device_conf *conf)
+int serve_device(const struct device_conf *conf, int log_level)
 {
 	AUTO(sd_event_unref) sd_event *event = NULL;
 	AUTO(ctrl_close) struct ctrl *ctrl = NULL;
 	AUTO(device_free) struct device *device = NULL;
-	struct serve s = {.conf = conf};
+	struct serve s = {.log_level = log_level};
 	int r;
 
 	r = serve_open_ctrl(&ctrl);

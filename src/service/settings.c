@@ -23,7 +23,7 @@ static void settings_log(struct conf_diag *diag)
 	}
 }
 
-int settings_load_daemon(void)
+int settings_load_daemon(int log_level)
 {
 	AUTO(conf_diag_deinit) struct conf_diag diag = {0};
 	struct daemon_conf conf;
@@ -36,7 +36,7 @@ int settings_load_daemon(void)
 			log_error_errno(r, "cannot read ublkd.conf: %m");
 		return r;
 	}
-	log_set_level((int)conf.log_level);
+	log_set_level(log_level >= 0 ? log_level : (int)conf.log_level);
 	return 0;
 }
 

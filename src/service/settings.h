@@ -3,8 +3,13 @@
 /* Definitions and /etc/ublkd.conf as the service takes them: what is wrong is logged. Main thread. */
 #include "conf/device-conf.h"
 
-/* [Log] of ublkd.conf into force. Logging. 0; -EUCLEAN: errors, nothing has changed; -errno. */
-int settings_load_daemon(void);
+/**
+ * settings_load_daemon() - [Log] of ublkd.conf into force
+ * @log_level:	of the command line, which stands above the file; -1: none
+ *
+ * Logging. Return: 0; -EUCLEAN: errors, the level of before stays; -errno.
+ */
+int settings_load_daemon(int log_level);
 
 /**
  * settings_load_device() - read a definition
