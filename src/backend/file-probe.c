@@ -5,6 +5,7 @@
 #include <liburing.h>
 #include <linux/fs.h>
 #include <linux/ioctl.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -153,22 +154,43 @@ void file_prep_trim(struct io_uring_sqe *sqe, int fd, uint64_t offset_bytes, uin
 	sqe->addr3 = len_bytes;
 }
 
+struct trim_probe {
+	int fd;
+	bool can;
+};
+
 /* A range of no bytes is refused with -EINVAL, but only by a kernel and a device that discard. */
-static bool file_can_trim(const struct backend *b)
+static void *file_probe_trim(void *arg)
 {
+	struct trim_probe *p = arg;
 	struct io_uring_cqe *cqe;
 	struct io_uring ring;
-	bool can = false;
+
+	if (io_uring_queue_init(1, &ring, 0) < 0)
+		return NULL; /* the queue's ring will fail too, and tell */
+	file_prep_trim(io_uring_get_sqe(&ring), p->fd, 0, 0);
+	if (io_uring_submit_and_wait(&ring, 1) >= 0 && io_uring_peek_cqe(&ring, &cqe) == 0)
+		p->can = cqe->res == -EINVAL;
+	io_uring_queue_exit(&ring);
+	return NULL;
+}
+
+/*
+ * The ring gets a thread of its own, which ends with it. On Linux 7.2 a thread that closes its only
+ * ring and opens another may lose requests of the new one, and the main thread has commands for
+ * the driver to send.
+ */
+static bool file_can_trim(const struct backend *b)
+{
+	struct trim_probe probe = {.fd = b->fd};
+	pthread_t thread;
 
 	if (file_read_queue_attr(b->st.st_rdev, "discard_max_bytes") == 0)
 		return false;
-	if (io_uring_queue_init(1, &ring, 0) < 0)
-		return false; /* the queue's ring will fail too, and tell */
-	file_prep_trim(io_uring_get_sqe(&ring), b->fd, 0, 0);
-	if (io_uring_submit_and_wait(&ring, 1) >= 0 && io_uring_peek_cqe(&ring, &cqe) == 0)
-		can = cqe->res == -EINVAL;
-	io_uring_queue_exit(&ring);
-	return can;
+	if (pthread_create(&thread, NULL, file_probe_trim, &probe) != 0)
+		return false;
+	pthread_join(thread, NULL);
+	return probe.can;
 }
 
 /* A hole behind the end changes nothing. */
