@@ -154,6 +154,7 @@ static void test_create_sparse(void **state)
 
 	f->req.size_bytes = 1ULL << 32;
 	open_backend(f);
+	assert_string_equal(file_backend.get_target(f->b), f->path);
 	st = stat_of(f->path);
 	assert_int_equal(st.st_size, 1ULL << 32);
 	assert_int_equal(st.st_mode & 07777, 0600);
