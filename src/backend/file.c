@@ -274,11 +274,6 @@ static const char *file_get_target(const struct backend *b)
 	return b->path;
 }
 
-static const char *file_get_target(const struct backend *b)
-{
-	return b->path;
-}
-
 static int file_flush(struct backend *b)
 {
 	if (b->read_only)
@@ -340,7 +335,6 @@ static int file_open(const struct backend_request *req, struct backend **ret,
 const struct backend_ops file_backend = {
 	.conf = &file_conf_type,
 	.open = file_open,
-	.get_target = file_get_target,
 	.get_target = file_get_target,
 	.flush = file_flush,
 	.close = file_close,
