@@ -116,6 +116,9 @@ void io_desc_decode(const void *map, uint32_t desc_size_bytes, uint16_t tag,
 	struct ublksrv_io_desc k;
 
 	memcpy(&k, at, sizeof(k));
+	/* A flush is of the whole device; as its place kernels give sector -1. */
+	if ((k.op_flags & UBLK_IO_OP_MASK) == UBLK_IO_OP_FLUSH)
+		k.start_sector = k.nr_sectors = 0;
 	*ret_desc = (struct io_desc){
 		.op = io_op_decode(k.op_flags),
 		.flags = (k.op_flags & UBLK_IO_F_FUA ? IO_FUA : 0) |

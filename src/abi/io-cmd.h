@@ -28,12 +28,12 @@ enum io_op {
 #define IO_NOUNMAP      (1U << 1) /* WRITE_ZEROES must keep the space allocated */
 #define IO_NEED_REG_BUF (1U << 2) /* AUTO_BUF_REG failed: register the pages or fail the request */
 
-/* A request as the kernel describes it, in bytes. */
+/* A request as the kernel describes it, in bytes. A FLUSH has no range: offset and length are 0. */
 struct io_desc {
 	enum io_op op;
 	uint32_t flags;
 	uint64_t offset_bytes;
-	uint64_t len_bytes; /* 0 for FLUSH; DISCARD and WRITE_ZEROES may exceed the buffer by far */
+	uint64_t len_bytes; /* DISCARD and WRITE_ZEROES may exceed the buffer by far */
 };
 
 /* Results of FETCH and COMMIT_AND_FETCH. */

@@ -148,6 +148,7 @@ static void test_descriptors(void **state)
 		{0, 8, 0, {IO_READ, 0, 0, 4096}},
 		{1 | 1 << 13, 1, 1, {IO_WRITE, IO_FUA, 512, 512}},
 		{2, 0, 0, {IO_FLUSH, 0, 0, 0}},
+		{2 | 1 << 8, 0, ~0ULL, {IO_FLUSH, 0, 0, 0}}, /* 6.12 to 7.2 */
 		{3, 0xffffffff, 1ULL << 40, {IO_DISCARD, 0, 1ULL << 49, 0xffffffffULL << 9}},
 		{4, 8, 0, {IO_OTHER, 0, 0, 4096}},
 		{5 | 1 << 15, 8, 8, {IO_WRITE_ZEROES, IO_NOUNMAP, 4096, 4096}},
