@@ -494,6 +494,38 @@ static void device_close_backend(struct device *d)
 	d->backend_open = false;
 }
 
+/* Log what has failed since the last report, if anything. */
+static void device_report(struct device *d)
+{
+	const struct stats_queue *last = NULL;
+	uint64_t n_errors = 0, n_new;
+	unsigned last_queue = 0;
+	char where[32] = "";
+
+	for (unsigned i = 0; d->queues && i < d->info.n_queues; i++) {
+		const struct stats_queue *q = stats_get_queue(&d->stats, i);
+		bool failed = d->queues[i] && queue_take_failed(d->queues[i]);
+
+		for (unsigned op = 0; op < N_IO_OPS; op++)
+			n_errors += stats_read(&q->op[op].errors);
+		if (failed) {
+			last = q;
+			last_queue = i;
+		}
+	}
+	if (!last || n_errors == d->n_errors_reported)
+		return;
+	n_new = n_errors - d->n_errors_reported;
+	if (last->last_error_op != IO_FLUSH)
+		snprintf(where, sizeof(where), " at byte %" PRIu64,
+			 stats_read(&last->last_error_offset));
+	log_at(LOG_ERR, -last->last_errno,
+	       "%" PRIu64 " request%s failed (%" PRIu64 " in all), the last: %s%s on queue %u: %m",
+	       n_new, n_new == 1 ? "" : "s", n_errors,
+	       io_op_to_string((enum io_op)last->last_error_op), where, last_queue);
+	d->n_errors_reported = n_errors;
+}
+
 struct device *device_free(struct device *d)
 {
 	if (!d)
@@ -501,6 +533,7 @@ struct device *device_free(struct device *d)
 	/* A start that failed after START_DEV. If a queue has died there is nobody to serve it. */
 	if (d->live && !d->stopped && !device_queue_has_ended(d))
 		(void)device_stop(d, true);
+	device_report(d); /* also what failed while the kernel wrote back */
 	device_free_queues(d);
 	device_close_backend(d);
 	if (d->dev_fd >= 0)
@@ -526,35 +559,6 @@ struct device *device_free(struct device *d)
 int device_get_event_fd(const struct device *d)
 {
 	return d->event_fd;
-}
-
-/* Log what has failed since the last report, if anything. */
-static void device_report(struct device *d)
-{
-	const struct stats_queue *last = NULL;
-	uint64_t n_errors = 0;
-	unsigned last_queue = 0;
-
-	for (unsigned i = 0; i < d->info.n_queues; i++) {
-		const struct stats_queue *q = stats_get_queue(&d->stats, i);
-		bool failed = d->queues[i] && queue_take_failed(d->queues[i]);
-
-		for (unsigned op = 0; op < N_IO_OPS; op++)
-			n_errors += stats_read(&q->op[op].errors);
-		if (failed) {
-			last = q;
-			last_queue = i;
-		}
-	}
-	if (!last || n_errors == d->n_errors_reported)
-		return;
-	log_at(LOG_ERR, -last->last_errno,
-	       "%" PRIu64 " requests have failed (%" PRIu64
-	       " in all), the last: %s at byte %" PRIu64 " on queue %u: %m",
-	       n_errors - d->n_errors_reported, n_errors,
-	       io_op_to_string((enum io_op)last->last_error_op),
-	       stats_read(&last->last_error_offset), last_queue);
-	d->n_errors_reported = n_errors;
 }
 
 int device_check(struct device *d)
