@@ -65,6 +65,11 @@ int recovery_clean(struct ctrl *ctrl, const char *name)
 	if (r < 0)
 		return log_error_errno(r, "cannot stop the left-over ublk device %u: %m",
 				       s->dev_id);
+	/* Before the number is free: whoever gets it next would get these names too. */
+	r = state_remove_udev(s->dev_id);
+	if (r < 0)
+		return log_error_errno(r, "cannot remove " STATE_DIR "/udev/ublkb%u: %m",
+				       s->dev_id);
 	r = recovery_delete(ctrl, s->dev_id, RECOVERY_WAIT_MS);
 	if (r == -ETIMEDOUT) {
 		log_warning("/dev/ublkb%u of the server that died is still held by somebody; the "

@@ -192,7 +192,7 @@ int state_get_owner(const char *name, pid_t *ret_pid)
 	return 0;
 }
 
-static int state_remove_udev(int base, uint32_t dev_id)
+static int state_remove_udev_at(int base, uint32_t dev_id)
 {
 	char path[32];
 
@@ -201,6 +201,15 @@ static int state_remove_udev(int base, uint32_t dev_id)
 	if (unlinkat(base, path, 0) < 0 && errno != ENOENT && errno != ENOTDIR)
 		return -errno;
 	return 0;
+}
+
+int state_remove_udev(uint32_t dev_id)
+{
+	AUTO_CLOSE int base = open(state_dir(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (base < 0)
+		return errno == ENOENT ? 0 : -errno;
+	return state_remove_udev_at(base, dev_id);
 }
 
 int state_remove(const char *name, uint32_t dev_id)
@@ -215,7 +224,7 @@ int state_remove(const char *name, uint32_t dev_id)
 	if (base < 0)
 		return errno == ENOENT ? 0 : -errno;
 	if (dev_id != UINT32_MAX) {
-		r = state_remove_udev(base, dev_id);
+		r = state_remove_udev_at(base, dev_id);
 		if (r < 0)
 			return r;
 	}

@@ -84,3 +84,6 @@ struct udev_properties {
 
 /* -EINVAL if a value holds a quote, a backslash or a control character: udev would misread it. */
 int state_write_udev(uint32_t dev_id, const struct udev_properties *p);
+
+/* Only while the number is ours: 0, also if there is no such file. */
+int state_remove_udev(uint32_t dev_id);

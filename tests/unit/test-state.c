@@ -506,6 +506,12 @@ static void test_udev_file(void **state)
 	p = (struct udev_properties){.name = "data", .backend = "null", .mode = UINT32_MAX};
 	assert_int_equal(state_write_udev(7, &p), 0);
 	assert_file("udev/ublkb7", "UBLK_NAME=data\nUBLK_TYPE=null\nUBLK_WATCH=0\n");
+
+	assert_int_equal(state_write_udev(77, &p), 0);
+	assert_int_equal(state_remove_udev(7), 0);
+	assert_int_equal(access(path("udev/ublkb7"), F_OK), -1);
+	assert_int_equal(access(path("udev/ublkb77"), F_OK), 0);
+	assert_int_equal(state_remove_udev(7), 0);
 }
 
 static void test_udev_file_takes_no_odd_values(void **state)
