@@ -14,8 +14,11 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
-#include <systemd/sd-journal.h>
 #include <time.h>
+
+/* A record brings the place it was made at; the macros would add this file to it. */
+#define SD_JOURNAL_SUPPRESS_LOCATION
+#include <systemd/sd-journal.h>
 
 #include "util/cleanup.h"
 
