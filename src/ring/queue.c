@@ -309,6 +309,10 @@ static int queue_setup(struct queue *q)
 /* The ring first: it refers to the mapping's file and to the buffers. */
 static void queue_teardown(struct queue *q)
 {
+	/* The kernel takes a ring apart when it finds the time, files and the claims on them last.
+	 * With commands in flight it would wait for them here, so those must be gone. */
+	if (q->cmd_flags & IO_CMD_FIXED_FILE && q->n_dead == q->config.depth)
+		(void)io_uring_unregister_files(&q->ring);
 	if (q->have_ring)
 		io_uring_queue_exit(&q->ring);
 	if (q->have_backend_ctx && q->config.ops->queue_deinit)
