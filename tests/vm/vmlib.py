@@ -128,11 +128,11 @@ class Guest:
     """One boot. `jobs` are (timeout, name, script text) that its runner works off."""
 
     def __init__(self, row, kind, work, dest=None, files=(), data_disk=None, memory=2048, smp=2, append="",
-                 env=None, shutdown=True):
+                 env=None, shutdown=True, icount=False):
         self.row, self.kind, self.work, self.dest = row, kind, Path(work), dest
         self.files, self.data_disk, self.memory, self.smp, self.append = list(files), data_disk, memory, smp, append
         self.env = env or {}
-        self.shutdown = shutdown
+        self.shutdown, self.icount = shutdown, icount
         self.token = secrets.token_hex(6)
         self.process = None
         self.work.mkdir(parents=True, exist_ok=True)
@@ -182,8 +182,15 @@ class Guest:
                  ("scratch0", w / "scratch0.img", ""), ("scratch1", w / "scratch1.img", "")]
         if self.data_disk:
             disks.append(("data", self.data_disk, ""))
-        command = [str(qemu / "qemu"), "-nodefaults", "-accel", "tcg,thread=multi", "-smp", str(self.smp),
-                   "-cpu", "max", "-m", str(self.memory), "-nic", "none", "-no-reboot", "-display", "none",
+        machine = ["-accel", "tcg,thread=multi", "-smp", str(self.smp), "-cpu", "max"]
+        if self.icount:
+            # One virtual nanosecond for one instruction, idle time skipped: what is measured in time is a count. One
+            # "rep movsb" would be an instruction for every byte.
+            machine = ["-accel", "tcg,thread=single", "-smp", "1", "-icount", "shift=0,sleep=off", "-seed", "1",
+                       "-rtc", "base=2026-01-01T00:00:00,clock=vm", "-machine", "q35,hpet=off",
+                       "-cpu", "max,-erms,-fsrm"]
+            self.append += " nokaslr norandmaps tsc=reliable no_timer_check nowatchdog audit=0"
+        command = [str(qemu / "qemu"), "-nodefaults", *machine, "-m", str(self.memory), "-nic", "none", "-no-reboot", "-display", "none",
                    "-kernel", str(kernel / "vmlinuz"), "-initrd", str(w / "initrd.cpio"),
                    "-append", f"console=ttyS0 quiet loglevel=7 log_buf_len=4M panic=-1 random.trust_cpu=on tsc=nowatchdog "
                               f"rcupdate.rcu_cpu_stall_timeout=60 "
