@@ -37,7 +37,7 @@ static int features_print_json(uint64_t kernel)
 static int features_add_line(struct libscols_table *t, int bit, const struct feature *f, bool has)
 {
 	struct libscols_line *line = scols_table_new_line(t, NULL);
-	char text[8];
+	char text[12];
 	int r;
 
 	if (!line)
