@@ -16,6 +16,7 @@
 
 #include "backend/file.h"
 #include "util/log.h"
+#include "util/mounts.h"
 
 #define HOLDER_TEXT_MAX 256
 
@@ -81,22 +82,17 @@ static bool file_find_block_holder(const struct stat *st, char text[static HOLDE
 
 static bool file_find_block_mount(const struct stat *st, char text[static HOLDER_TEXT_MAX])
 {
-	AUTO_FCLOSE FILE *f = fopen("/proc/self/mountinfo", "re");
-	AUTO_FREE char *line = NULL;
-	size_t size = 0;
+	struct mounts mounts = {0};
+	bool found = false;
 
-	while (f && getline(&line, &size, f) > 0) {
-		unsigned dev_major, dev_minor;
-		char where[128];
-
-		if (sscanf(line, "%*u %*u %u:%u %*s %127s", &dev_major, &dev_minor, where) != 3)
-			continue;
-		if (dev_major != major(st->st_rdev) || dev_minor != minor(st->st_rdev))
-			continue;
-		snprintf(text, HOLDER_TEXT_MAX, "the mount on %s", where);
-		return true;
+	(void)mounts_read("/proc/self/mountinfo", &mounts); /* for a message: without it, too */
+	for (size_t i = 0; !found && i < mounts.n_mounts; i++) {
+		found = mounts.mounts[i].dev == st->st_rdev && mounts.mounts[i].target;
+		if (found)
+			snprintf(text, HOLDER_TEXT_MAX, "the mount on %s", mounts.mounts[i].target);
 	}
-	return false;
+	mounts_deinit(&mounts);
+	return found;
 }
 
 static bool file_find_holder(const struct stat *st, char text[static HOLDER_TEXT_MAX])

@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "util/fd.h"
 #include "util/parse.h"
 
 struct ini_reader {
@@ -315,38 +316,15 @@ int conf_doc_read_text(struct conf_doc *doc, const char *path, const char *text,
 
 int conf_read_text(const char *path, char **ret, size_t *ret_len)
 {
-	/* O_NONBLOCK: a FIFO in the place of a file must not stop the boot. */
-	AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	AUTO_FREE char *text = NULL;
-	size_t len = 0;
 	struct stat st;
 
-	if (fd < 0 || fstat(fd, &st) < 0)
+	if (stat(path, &st) < 0)
 		return -errno;
 	if (S_ISDIR(st.st_mode))
 		return -EISDIR;
 	if (!S_ISREG(st.st_mode))
 		return -ENOTSUP;
-	text = malloc(CONF_FILE_MAX + 1);
-	if (!text)
-		return -ENOMEM;
-	while (len <= CONF_FILE_MAX) {
-		ssize_t n = read(fd, text + len, CONF_FILE_MAX + 1 - len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			break;
-		len += (size_t)n;
-	}
-	if (len > CONF_FILE_MAX)
-		return -EFBIG;
-	text[len] = '\0';
-	*ret = TAKE_PTR(text);
-	*ret_len = len;
-	return 0;
+	return fd_read_file(AT_FDCWD, path, CONF_FILE_MAX, ret, ret_len);
 }
 
 int conf_doc_read_file(struct conf_doc *doc, const char *path, struct conf_diag *diag)

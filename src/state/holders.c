@@ -16,6 +16,7 @@
 #include <sys/sysmacros.h>
 
 #include "util/fd.h"
+#include "util/mounts.h"
 
 #define SMALL_FILE_BYTES 4096
 
@@ -112,23 +113,6 @@ static bool parse_dev(const char *text, dev_t *ret)
 	return true;
 }
 
-/* Octal escapes as in mountinfo, in place. */
-static void unescape(char *text)
-{
-	char *to = text;
-
-	for (const char *c = text; *c; c++) {
-		if (c[0] == '\\' && c[1] >= '0' && c[1] <= '3' && c[2] >= '0' && c[2] <= '7' &&
-		    c[3] >= '0' && c[3] <= '7') {
-			*to++ = (char)((c[1] - '0') << 6 | (c[2] - '0') << 3 | (c[3] - '0'));
-			c += 3;
-		} else {
-			*to++ = *c;
-		}
-	}
-	*to = '\0';
-}
-
 static bool search_has_node(const struct search *s, const char *path)
 {
 	struct stat st;
@@ -137,53 +121,26 @@ static bool search_has_node(const struct search *s, const char *path)
 	       (st.st_mode & S_IFMT) == s->from->node_type && search_has_device(s, st.st_rdev);
 }
 
-/*
- * "36 35 98:0 /root /mount/point options shared:1 - ext4 /dev/node options": the fields before the
- * hyphen vary in number. btrfs has a made-up number in the third, so the node counts too.
- */
-static int search_mount_line(struct search *s, char *line)
+/* A file system whose number is made up, as that of btrfs, is known by its node. */
+static int search_mountinfo(struct search *s, const char *process)
 {
-	char *fields[5], *rest = line, *source;
-	dev_t dev;
-
-	for (size_t i = 0; i < ARRAY_SIZE(fields); i++) {
-		fields[i] = strsep(&rest, " ");
-		if (!rest)
-			return 0;
-	}
-	source = strstr(rest, " - ");
-	if (source) {
-		source += strlen(" - ");
-		strsep(&source, " "); /* the type */
-	}
-	if (source) {
-		source[strcspn(source, " \n")] = '\0';
-		unescape(source);
-	}
-	if (!(parse_dev(fields[2], &dev) && search_has_device(s, dev)) &&
-	    !(source && search_has_node(s, source)))
-		return 0;
-	unescape(fields[4]);
-	return search_add(s, HOLDER_MOUNT, "%s", fields[4]);
-}
-
-/* Calls fn for each line of a file of /proc. A file that cannot be read has none. */
-static int search_lines(struct search *s, const char *file, int (*fn)(struct search *s, char *line))
-{
-	AUTO_FREE char *path = NULL, *line = NULL;
-	AUTO_FCLOSE FILE *f = NULL;
-	size_t room = 0;
+	struct mounts mounts = {0};
+	AUTO_FREE char *path = NULL;
 	int r = 0;
 
-	if (asprintf(&path, "%s/%s", s->from->proc, file) < 0) {
+	if (asprintf(&path, "%s/%s/mountinfo", s->from->proc, process) < 0) {
 		path = NULL;
 		return -ENOMEM;
 	}
-	f = fopen(path, "re");
-	if (!f)
-		return 0;
-	while (r == 0 && getline(&line, &room, f) > 0)
-		r = fn(s, line);
+	(void)mounts_read(path, &mounts); /* what cannot be read has none */
+	for (size_t i = 0; r == 0 && i < mounts.n_mounts; i++) {
+		const struct mount *m = &mounts.mounts[i];
+
+		if (m->target && m->source &&
+		    (search_has_device(s, m->dev) || search_has_node(s, m->source)))
+			r = search_add(s, HOLDER_MOUNT, "%s", m->target);
+	}
+	mounts_deinit(&mounts);
 	return r;
 }
 
@@ -191,16 +148,30 @@ static int search_mounts(struct search *s)
 {
 	int r;
 
-	r = search_lines(s, "self/mountinfo", search_mount_line);
+	r = search_mountinfo(s, "self");
 	/* ours may be a namespace of its own, if the unit is sandboxed */
-	return r < 0 ? r : search_lines(s, "1/mountinfo", search_mount_line);
+	return r < 0 ? r : search_mountinfo(s, "1");
 }
 
-static int search_swap_line(struct search *s, char *line)
+static int search_swaps(struct search *s)
 {
-	line[strcspn(line, " \t\n")] = '\0';
-	unescape(line);
-	return search_has_node(s, line) ? search_add(s, HOLDER_SWAP, "%s", line) : 0;
+	AUTO_FREE char *path = NULL, *line = NULL;
+	AUTO_FCLOSE FILE *f = NULL;
+	size_t room = 0;
+	int r = 0;
+
+	if (asprintf(&path, "%s/swaps", s->from->proc) < 0) {
+		path = NULL;
+		return -ENOMEM;
+	}
+	f = fopen(path, "re");
+	while (f && r == 0 && getline(&line, &room, f) > 0) {
+		line[strcspn(line, " \t\n")] = '\0';
+		mounts_unescape(line);
+		if (search_has_node(s, line))
+			r = search_add(s, HOLDER_SWAP, "%s", line);
+	}
+	return r;
 }
 
 /* Devices stacked upon the one whose sysfs directory is open: they are links in its holders/. */
@@ -358,7 +329,7 @@ int holders_find_in(const struct holders_source *from, uint32_t dev_id, struct h
 	if (r == 0)
 		r = search_mounts(&s);
 	if (r == 0)
-		r = search_lines(&s, "swaps", search_swap_line);
+		r = search_swaps(&s);
 	if (r == 0)
 		r = search_loops(&s);
 	if (r == 0 && !from->no_processes)

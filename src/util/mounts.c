@@ -3,6 +3,7 @@
 
 #include <stdbool.h>
 #include <string.h>
+#include <sys/sysmacros.h>
 
 void mounts_deinit(struct mounts *m)
 {
@@ -19,8 +20,7 @@ static bool is_octal(char c)
 	return c >= '0' && c <= '7';
 }
 
-/* Blanks and backslashes stand as \040 in mountinfo. */
-static void mounts_unescape(char *s)
+void mounts_unescape(char *s)
 {
 	char *to = s;
 
@@ -40,11 +40,15 @@ static int mounts_parse_line(char *line, struct mounts *m)
 {
 	char *target = NULL, *source = NULL, *saved, *word;
 	struct mount *grown, mount;
-	unsigned n = 0, separator = 0;
+	unsigned n = 0, separator = 0, dev_major, dev_minor;
+	dev_t dev = 0;
+	char end;
 
 	for (word = strtok_r(line, " \n", &saved); word; word = strtok_r(NULL, " \n", &saved)) {
 		n++;
-		if (n == 5)
+		if (n == 3 && sscanf(word, "%u:%u%c", &dev_major, &dev_minor, &end) == 2)
+			dev = makedev(dev_major, dev_minor);
+		else if (n == 5)
 			target = word;
 		else if (n > 6 && !separator && strcmp(word, "-") == 0)
 			separator = n;
@@ -59,7 +63,7 @@ static int mounts_parse_line(char *line, struct mounts *m)
 	if (!grown)
 		return -ENOMEM;
 	m->mounts = grown;
-	mount = (struct mount){.target = strdup(target), .source = strdup(source)};
+	mount = (struct mount){.dev = dev, .target = strdup(target), .source = strdup(source)};
 	grown[m->n_mounts++] = mount;
 	return mount.target && mount.source ? 0 : -ENOMEM;
 }

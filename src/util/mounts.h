@@ -2,10 +2,12 @@
 #pragma once
 /* What is mounted where: proc_pid_mountinfo(5). Silent. */
 #include <stddef.h>
+#include <sys/types.h>
 
 #include "util/cleanup.h"
 
 struct mount {
+	dev_t dev; /* of the file system: a made-up one for btrfs and the like */
 	char *target;
 	char *source; /* "/dev/sda1", or whatever the file system says it is */
 };
@@ -19,6 +21,9 @@ struct mounts {
 /* A line that is none of that format is left out. 0 or -errno, with what was read until then. */
 int mounts_read(const char *mountinfo, struct mounts *m);
 void mounts_deinit(struct mounts *m);
+
+/* Octal escapes, as in mountinfo and /proc/swaps, in place. */
+void mounts_unescape(char *s);
 
 /* The mount that an absolute path without links is on; NULL: none that we know. */
 const struct mount *mounts_find(const struct mounts *m, const char *path);

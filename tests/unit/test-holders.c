@@ -132,10 +132,10 @@ static void test_mount_of_another_namespace_counts_once(void **state)
 static void test_odd_mountinfo(void **state)
 {
 	put_file("proc/self/mountinfo", "\n \n1\n1 2 3 4 5\n1 2 1:3\n1 2 1:3 /\n1 2 1:3 / /x\n"
-					"1 2 1:3 / /short rw\n"
+					"1 2 1:3 / /short rw - t s\n1 2 1:3 / /cut rw -\n"
 					"1 2 1:3x / /x rw - a b c\n1 2 :3 / /x rw - a b c\n"
-					"1 2 1:3 / \\04 rw - \n1 2 1:3 / /cut\\ rw - t");
-	assert_holders("mounted on /short; mounted on \\04; mounted on /cut\\");
+					"1 2 1:3 / \\04 rw - t s\n1 2 1:3 / /end\\ rw - t s");
+	assert_holders("mounted on /short; mounted on \\04; mounted on /end\\");
 }
 
 static void test_stacked_devices(void **state)
