@@ -4,12 +4,13 @@
 #include "ring/ctrl.h"
 
 /**
- * recovery_clean() - remove the device that a dead server of this name left behind
+ * recovery_clean() - remove the devices that dead servers of this name left behind
  * @name:	its lock is ours, so no server of that name lives
  *
- * Main thread. Logging. The device is ours if it is of this boot, has the id in the state file and
- * carries our mark. A device that was not recoverable can only be deleted: its block device went
- * with the server. Return: 0; -ETIMEDOUT: somebody still holds it, its id stays for now.
+ * Main thread. Logging. A device is ours if it carries our mark, and either is of this boot and has
+ * the id in the state file, or was never started or is stopped. A device that was not recoverable
+ * can only be deleted: its block device went with the server.
+ * Return: 0, also if somebody still holds the device, whose id stays for now; else -errno.
  */
 int recovery_clean(struct ctrl *ctrl, const char *name);
 
