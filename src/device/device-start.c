@@ -35,13 +35,8 @@ static int device_lock(struct device *d)
 	}
 	if (r < 0)
 		return log_error_errno(r, "cannot lock " STATE_DIR "/%s: %m", name);
-	return 0;
-}
-
-/* With the lock, and before the backing file is opened, which the dead server may still hold. */
-static int device_clean(struct device *d)
-{
-	return recovery_clean(d->ctrl, d->conf->name);
+	/* Before the backing file is opened, which a server that died may still hold. */
+	return r > 0 ? recovery_clean(d->ctrl, name) : 0;
 }
 
 static int device_open_backend(struct device *d)
@@ -232,8 +227,8 @@ static int device_go_live(struct device *d)
 int device_start(struct device *d)
 {
 	int (*const steps[])(struct device *) = {
-		device_lock,      device_clean,       device_open_backend, device_add,
-		device_open_char, device_write_state, device_start_queues, device_go_live,
+		device_lock,        device_open_backend, device_add,     device_open_char,
+		device_write_state, device_start_queues, device_go_live,
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {

@@ -191,6 +191,8 @@ static void device_close_backend(struct device *d)
 {
 	if (!d->backend_open)
 		return;
+	if (!d->live && d->ops->abandon)
+		d->ops->abandon(d->backend);
 	if (d->ops->close)
 		d->backend = d->ops->close(d->backend);
 	d->backend_open = false;

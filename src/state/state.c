@@ -93,7 +93,7 @@ int state_open_dir(const char *name, bool make, int *ret_fd)
 	return 0;
 }
 
-/* 0; -EBUSY; -ESTALE: the file was removed meanwhile; else -errno. */
+/* 0; 1: a pid is in it; -EBUSY; -ESTALE: the file was removed meanwhile; else -errno. */
 static int state_try_lock(int dir_fd, int *ret_fd)
 {
 	AUTO_CLOSE int fd =
@@ -113,7 +113,7 @@ static int state_try_lock(int dir_fd, int *ret_fd)
 	if (fchmod(fd, 0600) < 0)
 		return -errno;
 	*ret_fd = TAKE_FD(fd);
-	return 0;
+	return ours.st_size > 0;
 }
 
 static int state_write_owner(int fd)
@@ -133,7 +133,7 @@ int state_lock(const char *name, int *ret_fd)
 {
 	const struct timespec pause = {.tv_nsec = LOCK_TRY_NS};
 	AUTO_CLOSE int fd = -1;
-	int r = -EBUSY;
+	int r = -EBUSY, was_owned;
 
 	for (int i = 0; i < N_LOCK_TRIES; i++) {
 		AUTO_CLOSE int dir = -1;
@@ -151,11 +151,12 @@ int state_lock(const char *name, int *ret_fd)
 	}
 	if (r < 0)
 		return r == -ESTALE || r == -ENOENT ? -EBUSY : r;
+	was_owned = r;
 	r = state_write_owner(fd);
 	if (r < 0)
 		return r;
 	*ret_fd = TAKE_FD(fd);
-	return 0;
+	return was_owned;
 }
 
 int state_get_owner(const char *name, pid_t *ret_pid)

@@ -49,7 +49,8 @@ int state_boot_id(char ret_id[static 33]);
  * state_lock() - become the server of a name
  * @ret_fd:	keeps the lock until it is closed
  *
- * Makes the directories. Return: 0; -EBUSY: another process serves it; else -errno.
+ * Makes the directories. Return: 0; 1: there was a server that ended without state_remove(), so it
+ * may have left something; -EBUSY: another process serves it; else -errno.
  */
 int state_lock(const char *name, int *ret_fd);
 
