@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* ublkd: the programs that systemd runs. Each is a row in the table below. */
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
@@ -89,6 +90,20 @@ static int main_serve(const char *name, const struct main_options *o)
 	return r;
 }
 
+/* Else an image or a device would get the number of stderr, and our messages. */
+static int main_fill_standard_fds(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd < 0)
+		return -errno;
+	close(fd);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
@@ -101,6 +116,8 @@ int main(int argc, char **argv)
 	struct main_options o = {.log_level = -1};
 	int c;
 
+	if (main_fill_standard_fds() < 0)
+		return 1;
 	while ((c = getopt_long(argc, argv, "c:l:h", options, NULL)) >= 0) {
 		switch (c) {
 		case 'c':
