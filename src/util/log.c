@@ -144,7 +144,9 @@ static void log_emit(const struct log_record *rec)
 		if (log_levels[i].level == rec->level)
 			level = log_levels[i].name;
 	}
-	fprintf(stderr, "%s%s%s: %s\n", rec->device, rec->device[0] ? ": " : "", level, rec->text);
+	/* Not stdio's stderr: if nobody reads it, its lock would be held here when exit() wants it. */
+	dprintf(STDERR_FILENO, "%s%s%s: %s\n", rec->device, rec->device[0] ? ": " : "", level,
+		rec->text);
 }
 
 static void *log_thread(void *arg)
