@@ -37,6 +37,8 @@ struct backend_ops {
 	const char *(*get_target)(const struct backend *b);
 	/* Logging, optional: everything written so far is on stable storage. */
 	int (*flush)(struct backend *b);
+	/* Logging, optional, before close(): the device never came up, so what open() made goes. */
+	void (*abandon)(struct backend *b);
 	/* Optional; takes NULL, returns NULL. All queues have been stopped. */
 	struct backend *(*close)(struct backend *b);
 	const struct io_ops *io;

@@ -286,6 +286,13 @@ static int file_flush(struct backend *b)
 	return 0;
 }
 
+static void file_abandon(struct backend *b)
+{
+	if (b->created)
+		log_info("removing %s again", b->path);
+	file_remove_created(b);
+}
+
 static struct backend *file_close(struct backend *b)
 {
 	if (!b)
@@ -337,6 +344,7 @@ const struct backend_ops file_backend = {
 	.open = file_open,
 	.get_target = file_get_target,
 	.flush = file_flush,
+	.abandon = file_abandon,
 	.close = file_close,
 	.io =
 		&(const struct io_ops){

@@ -16,7 +16,7 @@ struct backend {
 	struct stat st; /* as it was found; the size may have changed since */
 	bool is_block;
 	bool read_only;
-	bool created;         /* by us, so it goes again if the rest of open() fails */
+	bool created;         /* by us, so it goes again if the start fails */
 	bool allocated;       /* Create=prealloc: no operation may give space back */
 	uint32_t block_bytes; /* block device: its own logical block; else 0 */
 	uint32_t align_bytes; /* of offsets and lengths of direct I/O; 1: buffered */
