@@ -193,15 +193,30 @@ int state_get_owner(const char *name, pid_t *ret_pid)
 	return 0;
 }
 
+/* Also what fd_write_file() had not finished when its process was killed. */
 static int state_remove_udev_at(int base, uint32_t dev_id)
 {
-	char path[32];
+	AUTO_CLOSEDIR DIR *d = NULL;
+	char name[32], temp[40];
+	int r;
 
-	snprintf(path, sizeof(path), UDEV_DIR "/ublkb%u", dev_id);
-	/* ENOTDIR: somebody put a file where the directory should be */
-	if (unlinkat(base, path, 0) < 0 && errno != ENOENT && errno != ENOTDIR)
-		return -errno;
-	return 0;
+	snprintf(name, sizeof(name), "ublkb%u", dev_id);
+	snprintf(temp, sizeof(temp), ".#%s.", name);
+	r = fd_open_dir(base, UDEV_DIR, &d);
+	if (r < 0) /* -ENOTDIR: somebody put a file where the directory should be */
+		return r == -ENOENT || r == -ENOTDIR ? 0 : r;
+	for (;;) {
+		const struct dirent *e;
+
+		errno = 0;
+		e = readdir(d);
+		if (!e)
+			return -errno;
+		if (strcmp(e->d_name, name) != 0 && strncmp(e->d_name, temp, strlen(temp)) != 0)
+			continue;
+		if (unlinkat(dirfd(d), e->d_name, 0) < 0 && errno != ENOENT)
+			return -errno;
+	}
 }
 
 int state_remove_udev(uint32_t dev_id)

@@ -508,7 +508,11 @@ static void test_udev_file(void **state)
 	assert_file("udev/ublkb7", "UBLK_NAME=data\nUBLK_TYPE=null\nUBLK_WATCH=0\n");
 
 	assert_int_equal(state_write_udev(77, &p), 0);
+	put_file("udev/.#ublkb7.00000000", "left by a killed writer");
+	put_file("udev/.#ublkb77.00000000", "left by another");
 	assert_int_equal(state_remove_udev(7), 0);
+	assert_int_equal(access(path("udev/.#ublkb7.00000000"), F_OK), -1);
+	assert_int_equal(access(path("udev/.#ublkb77.00000000"), F_OK), 0);
 	assert_int_equal(access(path("udev/ublkb7"), F_OK), -1);
 	assert_int_equal(access(path("udev/ublkb77"), F_OK), 0);
 	assert_int_equal(state_remove_udev(7), 0);
