@@ -1,6 +1,6 @@
 # guest: mini
 # timeout: 150
-# timeout-long: 600
+# timeout-long: 1800
 # ext4 and xfs on a device: what sync and fsync promise reaches the server as a flush, what was written is read back
 # through it, also when several write at once, and the image is a sound file system when the device is gone.
 . "$VM_LIB/common.sh"
@@ -9,7 +9,7 @@
 scratch_fs
 mkdir mnt
 mb=3
-((VM_LONG == 0)) || mb=64
+((VM_LONG == 0)) || mb=24
 for i in 0 1 2 3; do
 	head -c "${mb}M" /dev/urandom >"data$i"
 done
