@@ -168,6 +168,10 @@ static int serve_on_reload_signal(sd_event_source *source, const struct signalfd
 	notify_reloading();
 	(void)settings_load_daemon(s->log_level); /* logging; on an error the old level stays */
 	serve_say_status(s, true);
+	if (s->stopping) {
+		s->held_by[0] = '\0'; /* to be said again, in place of the status above */
+		return serve_try_stop(s);
+	}
 	return 0;
 }
 

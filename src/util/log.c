@@ -113,6 +113,18 @@ static struct iovec log_field(char *buf, size_t size, const char *fmt, ...)
 	return (struct iovec){.iov_base = buf, .iov_len = MIN((size_t)MAX(n, 0), size - 1)};
 }
 
+/* As in the repository, wherever it was built. */
+static const char *log_source_path(const char *file)
+{
+	const char *found = file;
+
+	for (const char *at = strstr(file, "src/"); at; at = strstr(at + 1, "src/")) {
+		if (at == file || at[-1] == '/')
+			found = at;
+	}
+	return found;
+}
+
 static void log_emit_journal(const struct log_record *rec)
 {
 	char message[LOG_TEXT_BYTES + 8], priority[16], file[192], line[32], func[128];
@@ -122,7 +134,7 @@ static void log_emit_journal(const struct log_record *rec)
 
 	iov[n++] = log_field(message, sizeof(message), "MESSAGE=%s", rec->text);
 	iov[n++] = log_field(priority, sizeof(priority), "PRIORITY=%d", rec->level);
-	iov[n++] = log_field(file, sizeof(file), "CODE_FILE=%s", rec->file);
+	iov[n++] = log_field(file, sizeof(file), "CODE_FILE=%s", log_source_path(rec->file));
 	iov[n++] = log_field(line, sizeof(line), "CODE_LINE=%d", rec->line);
 	iov[n++] = log_field(func, sizeof(func), "CODE_FUNC=%s", rec->func);
 	if (rec->device[0])
