@@ -7,6 +7,8 @@
 #include "ring/ctrl.h"
 
 #include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <time.h>
@@ -14,9 +16,10 @@
 #include "abi/features.h"
 #include "ring/ring.h"
 
-#define CTRL_PATH     "/dev/ublk-control"
-#define CTRL_TICK_NS  200000000L
-#define CTRL_GRACE_NS 2000000000ULL
+#define CTRL_PATH       "/dev/ublk-control"
+#define CTRL_NODE_BYTES 32
+#define CTRL_TICK_NS    200000000L
+#define CTRL_GRACE_NS   2000000000ULL
 
 struct ctrl {
 	struct io_uring ring;
@@ -264,6 +267,24 @@ int ctrl_add_dev(struct ctrl *c, struct dev_info *info)
 	return 0;
 }
 
+/* The device named by its node as well, which the kernel wants for devices of users. */
+static int ctrl_get_dev_info2(struct ctrl *c, uint32_t dev_id, struct dev_info *ret_info)
+{
+	char buf[CTRL_NODE_BYTES + DEV_INFO_RAW_BYTES] = {0};
+	size_t n = (size_t)snprintf(buf, CTRL_NODE_BYTES, "/dev/ublkc%" PRIu32, dev_id) + 1;
+	int r;
+
+	r = ctrl_run(c, &(struct ctrl_cmd){.op = CTRL_GET_DEV_INFO2,
+					   .dev_id = dev_id,
+					   .buf = buf,
+					   .len = (uint16_t)(n + DEV_INFO_RAW_BYTES),
+					   .path_len = (uint16_t)n});
+	if (r < 0)
+		return r;
+	dev_info_decode((const uint8_t *)buf + n, ret_info);
+	return 0;
+}
+
 int ctrl_get_dev_info(struct ctrl *c, uint32_t dev_id, struct dev_info *ret_info)
 {
 	uint8_t raw[DEV_INFO_RAW_BYTES] = {0};
@@ -273,6 +294,8 @@ int ctrl_get_dev_info(struct ctrl *c, uint32_t dev_id, struct dev_info *ret_info
 					   .dev_id = dev_id,
 					   .buf = raw,
 					   .len = sizeof(raw)});
+	if (r == -EINVAL || r == -EPERM)
+		return ctrl_get_dev_info2(c, dev_id, ret_info);
 	if (r < 0)
 		return r;
 	dev_info_decode(raw, ret_info);

@@ -59,7 +59,8 @@ int ctrl_get_features(struct ctrl *c, uint64_t *ret_features);
  */
 int ctrl_add_dev(struct ctrl *c, struct dev_info *info);
 
-/* -ENODEV: no such device. Never waits for a lock: safe at any time. */
+/* -ENODEV: no such device; -EPERM, -EACCES: somebody else's. Never waits for a lock: safe at any
+ * time. */
 int ctrl_get_dev_info(struct ctrl *c, uint32_t dev_id, struct dev_info *ret_info);
 
 /* Before ctrl_start_dev(). Types the kernel does not know are dropped without an error. */

@@ -38,7 +38,8 @@ enum answer {
 	ANSWER_OK,
 	ANSWER_NODEV, /* -ENODEV */
 	ANSWER_NEVER,
-	ANSWER_DATA, /* 8 bytes into the buffer */
+	ANSWER_DATA,  /* 8 bytes into the buffer */
+	ANSWER_INVAL, /* -EINVAL, but to GET_DEV_INFO2 data behind the path */
 };
 
 static struct {
@@ -51,6 +52,7 @@ static struct {
 	int never_fd;
 	int data_fd;
 	uint64_t never_value;
+	char path[32];
 } driver;
 
 const char *ctrl_op_to_string(enum ctrl_op op)
@@ -79,6 +81,15 @@ void ctrl_cmd_encode(struct io_uring_sqe *sqe, int fd, const struct ctrl_cmd *cm
 		break;
 	case ANSWER_NEVER:
 		io_uring_prep_read(sqe, driver.never_fd, &driver.never_value, 8, 0);
+		break;
+	case ANSWER_INVAL:
+		if (cmd->op == CTRL_GET_DEV_INFO2) {
+			memcpy(driver.path, cmd->buf, cmd->path_len);
+			io_uring_prep_read(sqe, driver.data_fd, (char *)cmd->buf + cmd->path_len, 8,
+					   0);
+		} else {
+			io_uring_prep_fsync(sqe, fd, ~0U); /* flags that there are not */
+		}
 		break;
 	case ANSWER_DATA:
 		io_uring_prep_read(sqe, driver.data_fd, cmd->buf, 8, 0);
@@ -183,6 +194,20 @@ static void test_answers_come_through(void **state)
 	assert_int_equal(info.dev_id, 42);
 }
 
+static void test_device_of_a_user_is_named_by_its_node(void **state)
+{
+	AUTO(ctrl_close) struct ctrl *c = open_ctrl();
+	struct dev_info info = {0};
+	const uint32_t id = 77;
+
+	assert_int_equal(pwrite(driver.data_fd, &id, sizeof(id), 0), sizeof(id));
+	driver.answer = ANSWER_INVAL;
+	assert_int_equal(ctrl_get_dev_info(c, 77, &info), 0);
+	assert_string_equal(driver.path, "/dev/ublkc77");
+	assert_int_equal(info.dev_id, 77);
+	assert_int_equal(ctrl_stop_dev(c, 77), -EINVAL);
+}
+
 static enum ctrl_wait cancel_third_time(void *arg)
 {
 	unsigned *n = arg;
@@ -262,6 +287,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_old_kernels_get_plain_numbers, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_answers_come_through, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_device_of_a_user_is_named_by_its_node, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(test_a_command_can_be_given_up, setup, teardown),
 		cmocka_unit_test(test_every_command_has_a_deadline),
 		cmocka_unit_test_setup_teardown(test_deadline_counts_from_the_last_progress, setup,
