@@ -276,6 +276,8 @@ static const char *file_get_target(const struct backend *b)
 
 static int file_flush(struct backend *b)
 {
+	struct stat st;
+
 	if (b->read_only)
 		return 0;
 	if (fdatasync(b->fd) < 0)
@@ -283,6 +285,11 @@ static int file_flush(struct backend *b)
 			-errno,
 			"cannot write %s to stable storage: %m: its last writes may be lost",
 			b->path);
+	if (!b->is_block && fstat(b->fd, &st) == 0 && (uint64_t)st.st_size < b->size_bytes)
+		return log_error_errno(-EIO,
+				       "%s is shorter than its device: what was in the rest "
+				       "is lost",
+				       b->path);
 	return 0;
 }
 

@@ -357,6 +357,18 @@ static void test_read_only_file_makes_read_only_device(void **state)
 	assert_int_equal(file_backend.flush(f->b), 0);
 }
 
+static void test_last_flush_notices_a_file_that_is_too_short(void **state)
+{
+	struct fixture *f = *state;
+
+	make_file(f->path, FILE_BYTES);
+	open_backend(f);
+	assert_int_equal(truncate(f->path, FILE_BYTES - 4096), 0);
+	assert_int_equal(file_backend.flush(f->b), -EIO);
+	assert_int_equal(truncate(f->path, FILE_BYTES), 0);
+	assert_int_equal(file_backend.flush(f->b), 0);
+}
+
 static void test_block_sizes(void **state)
 {
 	struct fixture *f = *state;
@@ -718,6 +730,7 @@ int main(void)
 		TEST(test_one_writer_or_many_readers),
 		TEST(test_successor_of_a_killed_server_gets_the_file),
 		TEST(test_read_only_file_makes_read_only_device),
+		TEST(test_last_flush_notices_a_file_that_is_too_short),
 		TEST(test_block_sizes),
 		TEST(test_data_goes_where_it_belongs),
 		TEST(test_flush_and_fua),
