@@ -70,7 +70,9 @@ for direct in yes no; do
 	truncate -s 1M fs/cut.img
 	fails_with 'Input/output error' has "$dev" 1023 a iflag=direct
 	errors=$(($(count cut read.errors) + $(count cut flush.errors)))
-	stop_server
+	kill -TERM "$server"
+	end_server 1
+	grep -q 'cut.img is shorter than its device: ' cut.log
 	all_reported cut "$errors"
 	[[ $(stat -c %s fs/cut.img) == $((1 << 20)) ]]
 	has fs/cut.img 1 b
