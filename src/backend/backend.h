@@ -20,6 +20,9 @@ struct backend_request {
 	uint64_t size_bytes;          /* 0: whatever there is */
 	uint32_t logical_block_bytes; /* 0: whatever is best */
 	bool read_only;
+	/* A device that is alive goes on with this backend: nothing is made, cut or cleared. */
+	bool takeover;
+	int kept_fd; /* what get_kept_fd() of the predecessor gave; the backend dups it; -1: none */
 };
 
 struct backend_ops {
@@ -37,6 +40,18 @@ struct backend_ops {
 	const char *(*get_target)(const struct backend *b);
 	/* Logging, optional: everything written so far is on stable storage. */
 	int (*flush)(struct backend *b);
+	/*
+	 * Optional: a descriptor without which a successor could not go on, because the data are in
+	 * it (memory). It stays the backend's. A backend that has this cannot be taken over without.
+	 */
+	int (*get_kept_fd)(const struct backend *b);
+	/*
+	 * Logging, optional, while the queues run: make what lies behind as large as the request
+	 * says (0: look how large it is now), never smaller. *ret_size_bytes is its size then. The
+	 * device lets no request behind the old size through until it knows the new one.
+	 */
+	int (*resize)(struct backend *b, const struct backend_request *req,
+		      uint64_t *ret_size_bytes);
 	/* Logging, optional, before close(): the device never came up, so what open() made goes. */
 	void (*abandon)(struct backend *b);
 	/* Optional; takes NULL, returns NULL. All queues have been stopped. */

@@ -48,6 +48,7 @@ static int device_open_backend(struct device *d)
 		.size_bytes = c->size_bytes,
 		.logical_block_bytes = c->logical_block_bytes,
 		.read_only = c->read_only,
+		.kept_fd = -1,
 	};
 	int r;
 

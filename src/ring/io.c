@@ -47,6 +47,16 @@ static void io_count(const struct io *io, int r)
 
 void io_complete(struct io *io, int r)
 {
+	const struct queue *q = io->queue;
+
+	if (q->config.ops->on_complete)
+		q->config.ops->on_complete(q->backend_ctx, io, r);
+	else
+		io_complete_final(io, r);
+}
+
+void io_complete_final(struct io *io, int r)
+{
 	struct queue *q = io->queue;
 
 	assert(r <= 0 && io->state == IO_AT_BACKEND); /* else our bug, never a runtime error */

@@ -47,6 +47,11 @@ struct io_ops {
 	void (*queue_deinit)(void *ctx); /* optional */
 	void (*submit)(void *ctx, struct io *io);
 	void (*on_cqe)(void *ctx, struct io *io, int res); /* an SQE that submit() queued */
+	/*
+	 * Optional, for what stands between queue and backend: gets what the backend gave to
+	 * io_complete(), and passes it on, now or later, with io_complete_final().
+	 */
+	void (*on_complete)(void *ctx, struct io *io, int r);
 };
 
 /**
@@ -58,6 +63,9 @@ struct io_ops {
  * kernel with the queue's next system call. Errors are counted, never logged.
  */
 void io_complete(struct io *io, int r);
+
+/* The same behind on_complete(): the answer goes to the kernel. */
+void io_complete_final(struct io *io, int r);
 
 /**
  * io_sqe() - an SQE of the queue's ring for a request
