@@ -14,7 +14,7 @@
 #include <time.h>
 
 #include "device/device-internal.h"
-#include "device/recovery.h"
+#include "ring/orphan.h"
 #include "state/state.h"
 #include "util/log.h"
 #include "util/parse.h"
@@ -178,8 +178,8 @@ static void device_delete(struct device *d)
 {
 	int r;
 
-	r = recovery_delete(d->ctrl, d->info.dev_id, DEVICE_DELETE_WAIT_MS);
-	if (r == -ETIMEDOUT)
+	r = orphan_delete(d->ctrl, d->info.dev_id, DEVICE_DELETE_WAIT_MS);
+	if (r > 0)
 		log_notice("somebody still has ublkb%" PRIu32
 			   " open; the kernel removes the device when that ends",
 			   d->info.dev_id);

@@ -13,11 +13,3 @@
  * Return: 0, also if somebody still holds the device, whose id stays for now; else -errno.
  */
 int recovery_clean(struct ctrl *ctrl, const char *name);
-
-/**
- * recovery_delete() - delete a device that is stopped and that nobody serves
- * @wait_ms:	how long to wait for its last references to go
- *
- * Main thread. Silent. Return: 0: gone; -ETIMEDOUT: it goes when its last user does; else -errno.
- */
-int recovery_delete(struct ctrl *ctrl, uint32_t dev_id, unsigned wait_ms);
