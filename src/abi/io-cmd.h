@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
-/*
- * Commands of a queue on /dev/ublkcN, the descriptors that the kernel answers with, and the 64 bits
- * of user_data that tell our completions apart.
- */
+/* Commands of a queue on /dev/ublkcN, and the descriptors that the kernel answers with. */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -87,28 +84,5 @@ uint64_t io_desc_map_offset_bytes(uint16_t queue, uint32_t desc_size_bytes);
 /* Decode the descriptor of @tag in a mapping of that stride. Sectors are 512 bytes, always. */
 void io_desc_decode(const void *map, uint32_t desc_size_bytes, uint16_t tag,
 		    struct io_desc *ret_desc);
-
-/* Who an SQE of a queue's ring belongs to. */
-enum io_source {
-	IO_SOURCE_KERNEL,  /* FETCH or COMMIT of a tag */
-	IO_SOURCE_BACKEND, /* an SQE of the backend for a tag */
-	IO_SOURCE_WAKE,    /* the queue's own wake-up descriptor */
-	IO_SOURCE_EVENT,   /* the descriptor given to queue_watch() */
-};
-
-static inline uint64_t io_user_data(enum io_source source, uint16_t tag)
-{
-	return (uint64_t)source << 16 | tag;
-}
-
-static inline enum io_source io_user_data_source(uint64_t user_data)
-{
-	return (enum io_source)(user_data >> 16 & 0xff);
-}
-
-static inline uint16_t io_user_data_tag(uint64_t user_data)
-{
-	return (uint16_t)(user_data & 0xffff);
-}
 
 const char *io_op_to_string(enum io_op op);

@@ -7,6 +7,24 @@
 #include "ring/queue-internal.h"
 #include "state/stats.h"
 
+static const bool io_moves[N_IO_STATES][N_IO_STATES] = {
+	[IO_IDLE] = {[IO_AT_KERNEL] = true},
+	[IO_AT_KERNEL] = {[IO_AT_BACKEND] = true, [IO_DEAD] = true},
+	[IO_AT_BACKEND] = {[IO_ANSWERED] = true},
+	[IO_ANSWERED] = {[IO_AT_KERNEL] = true},
+};
+
+bool io_may_go(enum io_state from, enum io_state to)
+{
+	return io_moves[from][to];
+}
+
+void io_go(struct io *io, enum io_state to)
+{
+	assert(io_may_go((enum io_state)io->state, to));
+	io->state = (uint8_t)to;
+}
+
 /*
  * What a user of the block device may see. The kernel passes some errors through and turns others
  * into EIO; those that would ask the user to do our retrying are EIO here.
@@ -57,30 +75,21 @@ void io_complete(struct io *io, int r)
 
 void io_complete_final(struct io *io, int r)
 {
-	struct queue *q = io->queue;
-
-	assert(r <= 0 && io->state == IO_AT_BACKEND); /* else our bug, never a runtime error */
+	assert(r <= 0); /* else our bug, never a runtime error */
 	r = io_error_for_kernel(r);
 	io_count(io, r);
-	io->state = IO_AT_KERNEL; /* the buffer is the kernel's again */
-	q->n_at_backend--;
-	__atomic_store_n(&q->config.stats->in_flight, q->n_at_backend, __ATOMIC_RELAXED);
 	/* Never a short count: kernel 7.3 takes it for the whole and loses the rest. */
 	if (r == 0 && (io->op == IO_READ || io->op == IO_WRITE))
 		r = (int)io->len_bytes;
-	queue_commit(io, r);
+	queue_answer(io, r);
 }
 
 struct io_uring_sqe *io_sqe(struct io *io)
 {
-	struct io_uring_sqe *sqe = io_uring_get_sqe(&io->queue->ring);
-
-	/* A slot has one SQE per turn, its backend's or its answer, and the ring has room for all. */
-	assert(sqe);
-	return sqe;
+	return worker_sqe(io->queue->worker);
 }
 
 void io_sqe_done(struct io *io, struct io_uring_sqe *sqe)
 {
-	sqe->user_data = io_user_data(IO_SOURCE_BACKEND, io->tag);
+	sqe->user_data = io_user_data(IO_SOURCE_BACKEND, io);
 }

@@ -7,6 +7,7 @@
  * (submit()), io_complete() gives it back (COMMIT_AND_FETCH). From submit() to io_complete() slot
  * and buffer are the backend's alone. All of it happens on the queue's thread.
  */
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "abi/io-cmd.h"
@@ -14,12 +15,24 @@
 struct backend;
 struct queue;
 
+/*
+ *	IDLE		nobody's: to AT_KERNEL, with FETCH
+ *	AT_KERNEL	a command is with the kernel: to AT_BACKEND, or DEAD on -ENODEV
+ *	AT_BACKEND	submit() was called: to ANSWERED, with io_complete()
+ *	ANSWERED	the buffer is the kernel's again: to AT_KERNEL, with COMMIT_AND_FETCH, at once
+ *			or, while the queue drains, when all others are answered too
+ *	DEAD		final
+ */
 enum io_state {
-	IO_IDLE,       /* nobody: to AT_KERNEL, with FETCH */
-	IO_AT_KERNEL,  /* a command is with the kernel: to AT_BACKEND, or DEAD on -ENODEV */
-	IO_AT_BACKEND, /* submit() was called: to AT_KERNEL, with COMMIT_AND_FETCH */
-	IO_DEAD,       /* final */
+	IO_IDLE,
+	IO_AT_KERNEL,
+	IO_AT_BACKEND,
+	IO_ANSWERED,
+	IO_DEAD,
+	N_IO_STATES,
 };
+
+bool io_may_go(enum io_state from, enum io_state to);
 
 struct io {
 	/* the request: read only for the backend */
@@ -37,7 +50,9 @@ struct io {
 	/* the queue's */
 	struct queue *queue;
 	uint16_t tag;
-	uint8_t state; /* enum io_state */
+	uint8_t state;  /* enum io_state */
+	int32_t result; /* while ANSWERED */
+	uint32_t beat;  /* of the worker, when it went to the backend */
 };
 
 /* Operations of a backend on the queue's thread. Only queue_init() may block. */

@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Life of a queue thread: set-up (may fail, told through queue_start()), turns, end.
+ * A queue ends in one of these ways: the kernel has taken every slot away, since the device was
+ * stopped; it was told to stop and the backend has given back what it had, in which case leaving the
+ * ring cancels the commands that are still with the kernel; it was drained for a successor; or
+ * something has happened that must not, in which case the result says what.
  *
- * It ends when every slot has come back from the kernel with -ENODEV, which is what a stop of the
- * device does; or when queue_stop() asked for it and the backend holds no request, in which case
- * leaving the ring cancels the commands that are still with the kernel; or when something happens
- * that must not, in which case the result says what.
- *
- * Only this thread may commit what it fetched, so everything here runs on it, but for the functions
- * that queue.h gives to the main thread.
+ * Only the thread that fetched a slot may commit it, so everything here runs on the worker's thread,
+ * but for the functions that queue.h gives to the controlling one.
  */
 #include "ring/queue.h"
 
@@ -18,71 +16,96 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
+#include <time.h>
 
 #include "ring/queue-internal.h"
-#include "ring/ring.h"
 #include "state/stats.h"
 #include "util/cleanup.h"
 
 /* SQEs beside one for each slot: the wake-up. */
 #define QUEUE_EXTRA_SQES  1
-#define QUEUE_STACK_BYTES (256 << 10)
+/* How long its slots may take to come back from the kernel on a shared worker. */
+#define QUEUE_END_STEPS   10000
+#define QUEUE_END_STEP_NS 1000000
+
+/* ---- states ---- */
+
+static const bool queue_moves[N_QUEUE_STATES][N_QUEUE_STATES] = {
+	[QUEUE_SERVING] = {[QUEUE_DRAINING] = true, [QUEUE_STOPPING] = true, [QUEUE_ENDED] = true},
+	[QUEUE_STOPPING] = {[QUEUE_ENDED] = true},
+	[QUEUE_DRAINING] = {[QUEUE_DRAINED] = true, [QUEUE_ENDED] = true},
+	[QUEUE_DRAINED] = {[QUEUE_ENDED] = true},
+};
+
+bool queue_may_go(enum queue_state from, enum queue_state to)
+{
+	return queue_moves[from][to];
+}
+
+static void queue_go(struct queue *q, enum queue_state to)
+{
+	assert(queue_may_go(q->state, to));
+	q->state = to;
+}
+
+/* ---- answers and requests ---- */
 
 /* An eventfd takes this without blocking until 2^64 - 1 have come together. */
-static void queue_signal(int fd)
+static void queue_signal(const struct queue *q)
 {
 	uint64_t one = 1;
 
-	while (write(fd, &one, sizeof(one)) < 0 && errno == EINTR)
+	while (write(q->config.event_fd, &one, sizeof(one)) < 0 && errno == EINTR)
 		;
 }
 
-static struct io_uring_sqe *queue_sqe(struct queue *q)
+static void queue_commit(struct queue *q, struct io *io)
 {
-	struct io_uring_sqe *sqe = io_uring_get_sqe(&q->ring);
+	struct io_uring_sqe *sqe = worker_sqe(q->worker);
 
-	assert(sqe); /* sized for all slots in ring_init_queue() */
-	return sqe;
+	io_go(io, IO_AT_KERNEL);
+	io_cmd_commit_and_fetch(sqe, q->dev_file, q->cmd_flags, q->config.id, io->tag, io->buf,
+				io->result);
+	sqe->user_data = io_user_data(IO_SOURCE_KERNEL, io);
 }
 
-static int queue_dev_file(const struct queue *q)
-{
-	return q->cmd_flags & IO_CMD_FIXED_FILE ? QUEUE_DEV_FILE : q->config.dev_fd;
-}
-
-void queue_commit(struct io *io, int32_t result)
+void queue_answer(struct io *io, int32_t result)
 {
 	struct queue *q = io->queue;
-	struct io_uring_sqe *sqe = queue_sqe(q);
 
-	io_cmd_commit_and_fetch(sqe, queue_dev_file(q), q->cmd_flags, q->config.id, io->tag,
-				io->buf, result);
-	sqe->user_data = io_user_data(IO_SOURCE_KERNEL, io->tag);
+	io->result = result;
+	q->n_at_backend--;
+	__atomic_store_n(&q->config.stats->in_flight, q->n_at_backend, __ATOMIC_RELAXED);
+	io_go(io, IO_ANSWERED); /* the buffer is the kernel's again */
+	if (q->state != QUEUE_DRAINING)
+		queue_commit(q, io);
+	if (q->state != QUEUE_SERVING && q->n_at_backend == 0)
+		q->worker->look = true; /* this may have been the last */
+}
+
+void queue_answer_all(struct queue *q)
+{
+	for (unsigned tag = 0; tag < q->config.depth; tag++) {
+		if (q->ios[tag].state == IO_ANSWERED)
+			queue_commit(q, &q->ios[tag]);
+	}
+	queue_go(q, QUEUE_DRAINED);
 }
 
 static void queue_fetch(struct queue *q, struct io *io)
 {
-	struct io_uring_sqe *sqe = queue_sqe(q);
+	struct io_uring_sqe *sqe = worker_sqe(q->worker);
 
-	assert(io->state == IO_IDLE);
-	io_cmd_fetch(sqe, queue_dev_file(q), q->cmd_flags, q->config.id, io->tag, io->buf);
-	sqe->user_data = io_user_data(IO_SOURCE_KERNEL, io->tag);
-	io->state = IO_AT_KERNEL;
-}
-
-static void queue_arm_wake(struct queue *q)
-{
-	struct io_uring_sqe *sqe = queue_sqe(q);
-
-	io_uring_prep_read(sqe, q->wake_fd, &q->wake_value, sizeof(q->wake_value), 0);
-	sqe->user_data = io_user_data(IO_SOURCE_WAKE, 0);
+	io_go(io, IO_AT_KERNEL);
+	io_cmd_fetch(sqe, q->dev_file, q->cmd_flags, q->config.id, io->tag, io->buf);
+	sqe->user_data = io_user_data(IO_SOURCE_KERNEL, io);
 }
 
 /* Is this a request that the backend said it can serve? 0 or the answer. */
 static int queue_check(const struct queue *q, const struct io *io)
 {
 	const struct limits *l = q->config.limits;
+	uint64_t size_bytes;
 
 	switch (io->op) {
 	case IO_READ:
@@ -107,7 +130,8 @@ static int queue_check(const struct queue *q, const struct io *io)
 		return -EIO;
 	if ((io->offset_bytes | io->len_bytes) & (l->logical_block_bytes - 1))
 		return -EIO;
-	if (io->offset_bytes > l->size_bytes || io->len_bytes > l->size_bytes - io->offset_bytes)
+	size_bytes = __atomic_load_n(&l->size_bytes, __ATOMIC_RELAXED); /* grows meanwhile */
+	if (io->offset_bytes > size_bytes || io->len_bytes > size_bytes - io->offset_bytes)
 		return -EIO;
 	return 0;
 }
@@ -125,12 +149,13 @@ static void queue_request(struct queue *q, struct io *io)
 	io->done_bytes = 0;
 	io->retries = 0;
 	io->phase = 0;
-	io->state = IO_AT_BACKEND;
+	io->beat = q->worker->beat;
+	io_go(io, IO_AT_BACKEND);
 	q->n_at_backend++;
 	__atomic_store_n(&q->config.stats->in_flight, q->n_at_backend, __ATOMIC_RELAXED);
 	r = queue_check(q, io);
 	if (r < 0)
-		io_complete(io, r);
+		io_complete_final(io, r);
 	else
 		q->config.ops->submit(q->backend_ctx, io);
 }
@@ -138,68 +163,128 @@ static void queue_request(struct queue *q, struct io *io)
 /* A FETCH or COMMIT has come back. */
 static void queue_on_kernel(struct queue *q, struct io *io, int res)
 {
-	assert(io->state == IO_AT_KERNEL);
 	if (res == IO_RES_REQUEST) {
+		assert(io->state == IO_AT_KERNEL);
 		queue_request(q, io);
 		return;
 	}
-	io->state = IO_DEAD;
-	q->n_dead++;
-	if (res != IO_RES_ABORT && q->result == 0)
+	io_go(io, IO_DEAD);
+	if (++q->n_dead == q->config.depth)
+		q->worker->look = true;
+	if (res != IO_RES_ABORT && q->result == 0) {
 		q->result = res < 0 ? res : -EPROTO;
-}
-
-static void queue_on_cqe(struct queue *q, const struct io_uring_cqe *cqe)
-{
-	struct io *io = &q->ios[io_user_data_tag(cqe->user_data)];
-
-	switch (io_user_data_source(cqe->user_data)) {
-	case IO_SOURCE_KERNEL:
-		queue_on_kernel(q, io, cqe->res);
-		break;
-	case IO_SOURCE_BACKEND:
-		assert(io->state == IO_AT_BACKEND);
-		q->config.ops->on_cqe(q->backend_ctx, io, cqe->res);
-		break;
-	case IO_SOURCE_WAKE:
-		queue_arm_wake(q);
-		break;
-	default:
-		assert(false);
+		__atomic_store_n(&q->broken, q->result, __ATOMIC_RELEASE);
+		queue_signal(q);
+		q->worker->look = true;
 	}
 }
 
-static bool queue_is_done(const struct queue *q)
+void queue_on_cqe(uint64_t user_data, int res)
 {
-	if (q->n_dead == q->config.depth)
-		return true;
-	if (q->n_at_backend > 0)
-		return false;
-	return q->result < 0 || __atomic_load_n(&q->stop, __ATOMIC_ACQUIRE);
-}
+	struct io *io = (struct io *)(uintptr_t)(user_data & ~IO_SOURCE_MASK);
+	struct queue *q = io->queue;
 
-static void queue_run(struct queue *q)
-{
-	while (!queue_is_done(q)) {
-		struct io_uring_cqe *cqe;
-		unsigned head, n = 0;
-		int r;
-
-		/* Sends answers and backend I/O, and waits for what comes next, in one call. */
-		r = io_uring_submit_and_wait(&q->ring, 1);
-		if (r < 0 && r != -EINTR && r != -EAGAIN && r != -EBUSY) {
-			q->result = r;
-			return;
-		}
+	if (q->turn != q->worker->turn) {
+		q->turn = q->worker->turn;
 		stats_add(&q->config.stats->turns, 1);
-		io_uring_for_each_cqe(&q->ring, head, cqe)
-		{
-			queue_on_cqe(q, cqe);
-			n++;
-		}
-		io_uring_cq_advance(&q->ring, n);
 	}
+	if ((user_data & IO_SOURCE_MASK) == IO_SOURCE_KERNEL) {
+		queue_on_kernel(q, io, res);
+		return;
+	}
+	assert(io->state == IO_AT_BACKEND);
+	q->config.ops->on_cqe(q->backend_ctx, io, res);
 }
+
+/* ---- its end ---- */
+
+void queue_look_at_flags(struct queue *q)
+{
+	if (q->state != QUEUE_SERVING)
+		return;
+	if (__atomic_load_n(&q->stop, __ATOMIC_ACQUIRE) || q->result < 0)
+		queue_go(q, QUEUE_STOPPING);
+	else if (__atomic_load_n(&q->drain, __ATOMIC_ACQUIRE))
+		queue_go(q, QUEUE_DRAINING);
+}
+
+bool queue_is_quiet(const struct queue *q)
+{
+	return q->state == QUEUE_DRAINING && q->n_at_backend == 0;
+}
+
+bool queue_is_dead(const struct queue *q)
+{
+	return q->n_dead == q->config.depth;
+}
+
+/* On a shared ring, what is with the kernel must come back first: nothing else cancels it. */
+bool queue_ends_with_ring(const struct queue *q)
+{
+	return q->own_worker && q->state == QUEUE_STOPPING && q->n_at_backend == 0;
+}
+
+static void queue_unlink(struct queue *q)
+{
+	struct queue **at = &q->worker->queues;
+
+	while (*at != q)
+		at = &(*at)->next;
+	*at = q->next;
+	__atomic_store_n(&q->worker->n_queues, q->worker->n_queues - 1, __ATOMIC_RELAXED);
+}
+
+/* What queue_set_up() made, as far as it came. */
+static void queue_clear(struct queue *q)
+{
+	for (unsigned i = 0; i < q->n_files && q->worker->have_ring; i++)
+		worker_unregister_file(q->worker, q->files[i]);
+	q->n_files = 0;
+	if (q->have_backend_ctx && q->config.ops->queue_deinit)
+		q->config.ops->queue_deinit(q->backend_ctx);
+	q->have_backend_ctx = false;
+	if (q->descs)
+		munmap(TAKE_PTR(q->descs), q->descs_bytes);
+	if (q->bufs)
+		munmap(TAKE_PTR(q->bufs), q->bufs_bytes);
+	free(TAKE_PTR(q->ios));
+}
+
+void queue_leave(struct queue *q, int r)
+{
+	if (q->result == 0)
+		q->result = r;
+	queue_unlink(q);
+	queue_clear(q);
+	queue_go(q, QUEUE_ENDED);
+	__atomic_store_n(&q->ended, 1, __ATOMIC_RELEASE);
+	queue_signal(q);
+}
+
+void queue_look_for_slow(struct queue *q)
+{
+	uint32_t n_beats = __atomic_load_n(&q->slow_beats, __ATOMIC_RELAXED);
+	const struct io *oldest = NULL;
+	uint32_t n = 0;
+
+	for (unsigned tag = 0; n_beats > 0 && q->n_at_backend > 0 && tag < q->config.depth; tag++) {
+		const struct io *io = &q->ios[tag];
+
+		if (io->state != IO_AT_BACKEND || q->worker->beat - io->beat < n_beats)
+			continue;
+		n++;
+		if (!oldest || q->worker->beat - io->beat > q->worker->beat - oldest->beat)
+			oldest = io;
+	}
+	if (oldest) {
+		__atomic_store_n(&q->slow_op, oldest->op, __ATOMIC_RELAXED);
+		__atomic_store_n(&q->slow_offset_bytes, oldest->offset_bytes, __ATOMIC_RELAXED);
+	}
+	if (__atomic_exchange_n(&q->slow_n, n, __ATOMIC_RELEASE) == 0 && n > 0)
+		queue_signal(q);
+}
+
+/* ---- its beginning ---- */
 
 static int queue_map_descs(struct queue *q)
 {
@@ -252,37 +337,28 @@ static int queue_init_slots(struct queue *q)
 	return 0;
 }
 
-static int queue_init_files(struct queue *q)
+int queue_register_fd(struct queue *q, int fd)
 {
-	int r = io_uring_register_files_sparse(&q->ring, QUEUE_N_FILES);
+	int r;
 
-	if (r < 0)
-		return r;
-	r = io_uring_register_files_update(&q->ring, QUEUE_DEV_FILE, &q->config.dev_fd, 1);
-	if (r < 0)
-		return r;
-	q->cmd_flags |= IO_CMD_FIXED_FILE;
-	q->n_files = 1;
-	return 0;
+	if (q->n_files == QUEUE_N_FILES)
+		return -ENOSPC;
+	r = worker_register_file(q->worker, fd);
+	if (r >= 0)
+		q->files[q->n_files++] = (unsigned)r;
+	return r;
 }
 
-static int queue_setup(struct queue *q)
+static int queue_set_up(struct queue *q)
 {
 	const struct queue_config *c = &q->config;
 	int r;
 
-	/* Before any memory is touched, so that it comes from the right node. A CPU set that the
-	 * service may not use at all is no reason to fail. */
-	if (c->cpus)
-		(void)sched_setaffinity(0, sizeof(*c->cpus), c->cpus);
-	/* Memory that we need must not wait for write-back to our own device. Inherited from the
-	 * main thread where that was allowed to; not fatal by hand without CAP_SYS_RESOURCE. */
-	(void)prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
-	r = ring_init_queue(&q->ring, c->depth + QUEUE_EXTRA_SQES);
-	if (r < 0)
-		return r;
-	q->have_ring = true;
-	(void)queue_init_files(q); /* plain descriptors work too */
+	q->dev_file = queue_register_fd(q, c->dev_fd);
+	if (q->dev_file >= 0)
+		q->cmd_flags |= IO_CMD_FIXED_FILE;
+	else
+		q->dev_file = c->dev_fd; /* works too */
 	r = queue_map_descs(q);
 	if (r < 0)
 		return r;
@@ -293,97 +369,63 @@ static int queue_setup(struct queue *q)
 	if (r < 0)
 		return r;
 	q->backend_ctx = c->backend;
-	if (c->ops->queue_init) {
-		r = c->ops->queue_init(c->backend, q, &q->backend_ctx);
-		if (r < 0)
-			return r;
-		q->have_backend_ctx = true;
-	}
-	queue_arm_wake(q);
-	for (unsigned tag = 0; tag < c->depth; tag++)
-		queue_fetch(q, &q->ios[tag]);
-	r = io_uring_submit(&q->ring);
-	return r < 0 ? r : 0;
+	if (!c->ops->queue_init)
+		return 0;
+	r = c->ops->queue_init(c->backend, q, &q->backend_ctx);
+	q->have_backend_ctx = r >= 0;
+	return r;
 }
 
-/* The ring first: it refers to the mapping's file and to the buffers. */
-static void queue_teardown(struct queue *q)
-{
-	/* The kernel takes a ring apart when it finds the time, files and the claims on them last.
-	 * With commands in flight it would wait for them here, so those must be gone. */
-	if (q->cmd_flags & IO_CMD_FIXED_FILE && q->n_dead == q->config.depth)
-		(void)io_uring_unregister_files(&q->ring);
-	if (q->have_ring)
-		io_uring_queue_exit(&q->ring);
-	if (q->have_backend_ctx && q->config.ops->queue_deinit)
-		q->config.ops->queue_deinit(q->backend_ctx);
-	if (q->descs)
-		munmap(q->descs, q->descs_bytes);
-	if (q->bufs)
-		munmap(q->bufs, q->bufs_bytes);
-	free(TAKE_PTR(q->ios));
-}
-
-static void *queue_thread(void *arg)
+/* On the worker's thread. */
+static int queue_join(struct worker *w, void *arg)
 {
 	struct queue *q = arg;
-	char name[16];
 	int r;
 
-	snprintf(name, sizeof(name), "ublkd-q%u", q->config.id);
-	prctl(PR_SET_NAME, name, 0, 0, 0);
-	__atomic_store_n(&q->config.stats->tid, gettid(), __ATOMIC_RELAXED);
-	r = queue_setup(q);
-	q->started_r = r;
-	if (r < 0)
-		q->result = r;
-	sem_post(&q->started);
-	if (r == 0)
-		queue_run(q);
-	queue_teardown(q);
-	__atomic_store_n(&q->ended, 1, __ATOMIC_RELEASE);
-	queue_signal(q->config.event_fd);
-	return NULL;
+	__atomic_store_n(&q->config.stats->tid, w->tid, __ATOMIC_RELAXED);
+	r = queue_set_up(q);
+	if (r < 0) {
+		queue_clear(q);
+		return r;
+	}
+	q->next = w->queues;
+	w->queues = q;
+	__atomic_store_n(&w->n_queues, w->n_queues + 1, __ATOMIC_RELAXED);
+	for (unsigned tag = 0; tag < q->config.depth; tag++)
+		queue_fetch(q, &q->ios[tag]);
+	r = io_uring_submit(&w->ring);
+	/* The slots are with the kernel now, or will be with the next turn. */
+	return r == -EAGAIN || r == -EBUSY || r == -EINTR ? 0 : MIN(r, 0);
 }
 
-static struct queue *queue_free(struct queue *q)
+static int queue_start_worker(struct queue *q)
 {
-	if (q->wake_fd >= 0)
-		close(q->wake_fd);
-	sem_destroy(&q->started);
-	free(q);
-	return NULL;
+	struct worker_config config = {
+		.n_sqes = q->config.depth + QUEUE_EXTRA_SQES,
+		.n_files = QUEUE_N_FILES,
+		.cpus = q->config.cpus,
+	};
+
+	q->own_worker = true;
+	snprintf(config.name, sizeof(config.name), "ublkd-q%u", q->config.id);
+	return worker_start(&config, &q->worker);
 }
 
 int queue_start(const struct queue_config *config, struct queue **ret)
 {
-	pthread_attr_t attr;
-	struct queue *q;
-	int r;
+	struct queue *q = calloc(1, sizeof(*q));
+	int r = 0;
 
-	q = calloc(1, sizeof(*q));
 	if (!q)
 		return -ENOMEM;
 	q->config = *config;
+	q->worker = config->worker;
 	q->cmd_flags = config->legacy ? IO_CMD_LEGACY : 0;
-	sem_init(&q->started, 0, 0);
-	q->wake_fd = eventfd(0, EFD_CLOEXEC);
-	if (q->wake_fd < 0) {
-		r = -errno;
-		queue_free(q);
-		return r;
-	}
-	pthread_attr_init(&attr);
-	pthread_attr_setstacksize(&attr, QUEUE_STACK_BYTES);
-	r = -pthread_create(&q->thread, &attr, queue_thread, q);
-	pthread_attr_destroy(&attr);
-	if (r < 0) {
-		queue_free(q);
-		return r;
-	}
-	while (sem_wait(&q->started) < 0)
-		;
-	r = q->started_r;
+	if (!q->worker)
+		r = queue_start_worker(q);
+	if (r == 0)
+		r = worker_call(q->worker, queue_join, q);
+	q->joined = r == 0;
 	if (r < 0) {
 		queue_stop(q);
 		return r;
@@ -392,11 +434,13 @@ int queue_start(const struct queue_config *config, struct queue **ret)
 	return 0;
 }
 
+/* ---- the controlling thread's side ---- */
+
 void queue_note_failure(struct queue *q)
 {
-	/* The main thread asks at most once in some seconds, so this is no cost per request. */
+	/* The other side asks at most once in some seconds, so this is no cost per request. */
 	if (!__atomic_exchange_n(&q->failed, 1, __ATOMIC_ACQ_REL))
-		queue_signal(q->config.event_fd);
+		queue_signal(q);
 }
 
 bool queue_take_failed(struct queue *q)
@@ -406,10 +450,32 @@ bool queue_take_failed(struct queue *q)
 
 bool queue_has_ended(const struct queue *q, int *ret_r)
 {
-	if (!__atomic_load_n(&q->ended, __ATOMIC_ACQUIRE))
+	int broken = __atomic_load_n(&q->broken, __ATOMIC_ACQUIRE);
+
+	if (!broken && !__atomic_load_n(&q->ended, __ATOMIC_ACQUIRE))
 		return false;
-	*ret_r = q->result;
+	*ret_r = broken ? broken : q->result;
 	return true;
+}
+
+void queue_drain(struct queue *q)
+{
+	__atomic_store_n(&q->drain, 1, __ATOMIC_RELEASE);
+	worker_wake(q->worker);
+}
+
+/* The thread touches it no more. False: a slot does not come back, whatever the kernel does with it. */
+static bool queue_wait_until_ended(struct queue *q)
+{
+	const struct timespec step = {.tv_nsec = QUEUE_END_STEP_NS};
+
+	worker_wake(q->worker);
+	for (unsigned i = 0; i < QUEUE_END_STEPS; i++) {
+		if (__atomic_load_n(&q->ended, __ATOMIC_ACQUIRE))
+			return true;
+		nanosleep(&step, NULL);
+	}
+	return false;
 }
 
 struct queue *queue_stop(struct queue *q)
@@ -417,24 +483,42 @@ struct queue *queue_stop(struct queue *q)
 	if (!q)
 		return NULL;
 	__atomic_store_n(&q->stop, 1, __ATOMIC_RELEASE);
-	queue_signal(q->wake_fd);
-	pthread_join(q->thread, NULL);
-	return queue_free(q);
+	if (q->own_worker)
+		worker_stop(q->worker);
+	else if (q->joined && !queue_wait_until_ended(q))
+		return NULL; /* the kernel may still write to its buffers: leaked on purpose */
+	free(q);
+	return NULL;
 }
 
-int queue_register_fd(struct queue *q, int fd)
+void queue_get_slow(const struct queue *q, struct queue_slow *ret)
 {
-	int r;
+	ret->n = __atomic_load_n(&q->slow_n, __ATOMIC_ACQUIRE);
+	ret->op = (enum io_op)__atomic_load_n(&q->slow_op, __ATOMIC_RELAXED);
+	ret->offset_bytes = __atomic_load_n(&q->slow_offset_bytes, __ATOMIC_RELAXED);
+}
 
-	if (!(q->cmd_flags & IO_CMD_FIXED_FILE) || q->n_files == QUEUE_N_FILES)
-		return -ENOSPC;
-	r = io_uring_register_files_update(&q->ring, q->n_files, &fd, 1);
-	if (r < 0)
-		return r;
-	return (int)q->n_files++;
+void queue_set_slow(struct queue *q, unsigned n_beats)
+{
+	__atomic_store_n(&q->slow_beats, n_beats, __ATOMIC_RELAXED);
+}
+
+bool queue_beat(struct queue *q)
+{
+	return worker_beat(q->worker);
 }
 
 struct io_uring *queue_get_ring(struct queue *q)
 {
-	return &q->ring;
+	return &q->worker->ring;
+}
+
+uint16_t queue_get_depth(const struct queue *q)
+{
+	return q->config.depth;
+}
+
+uint16_t queue_get_id(const struct queue *q)
+{
+	return q->config.id;
 }

@@ -8,7 +8,7 @@
 
 #define RING_CTRL_SQES 8
 
-int ring_init_queue(struct io_uring *ring, unsigned n_sqes)
+int ring_init_queue(struct io_uring *ring, unsigned n_sqes, unsigned n_cqes)
 {
 	/* From best to what every kernel with ublk has; a kernel refuses a flag with -EINVAL. */
 	static const unsigned flags[] = {
@@ -20,8 +20,10 @@ int ring_init_queue(struct io_uring *ring, unsigned n_sqes)
 	int r = -EINVAL;
 
 	for (size_t i = 0; i < ARRAY_SIZE(flags) && r == -EINVAL; i++) {
-		struct io_uring_params p = {.flags = flags[i]};
+		struct io_uring_params p = {.flags = flags[i], .cq_entries = n_cqes};
 
+		if (n_cqes > 0)
+			p.flags |= IORING_SETUP_CQSIZE;
 		memset(ring, 0, sizeof(*ring));
 		r = io_uring_queue_init_params(n_sqes, ring, &p);
 	}

@@ -37,7 +37,7 @@ void fake_queue_start(struct queue *q, const struct backend_ops *ops, struct bac
 
 	*q = (struct queue){.refuse_fds = q->refuse_fds};
 	fake_queue_keep_workers();
-	r = ring_init_queue(&q->ring, FAKE_QUEUE_DEPTH);
+	r = ring_init_queue(&q->ring, FAKE_QUEUE_DEPTH, 0);
 	assert(r == 0);
 	r = io_uring_register_files_sparse(&q->ring, 4);
 	assert(r == 0);

@@ -183,22 +183,6 @@ static void test_descriptors(void **state)
 	}
 }
 
-static void test_user_data_round_trip(void **state)
-{
-	const enum io_source sources[] = {IO_SOURCE_KERNEL, IO_SOURCE_BACKEND, IO_SOURCE_WAKE,
-					  IO_SOURCE_EVENT};
-	const uint16_t tags[] = {0, 1, 4095, 65535};
-
-	for (size_t s = 0; s < ARRAY_SIZE(sources); s++) {
-		for (size_t t = 0; t < ARRAY_SIZE(tags); t++) {
-			uint64_t u = io_user_data(sources[s], tags[t]);
-
-			assert_int_equal(io_user_data_source(u), sources[s]);
-			assert_int_equal(io_user_data_tag(u), tags[t]);
-		}
-	}
-}
-
 static void test_op_names(void **state)
 {
 	const char *const names[N_IO_OPS] = {"read",    "write",        "flush",
@@ -219,7 +203,6 @@ int main(void)
 		cmocka_unit_test(test_user_copy_offset),
 		cmocka_unit_test(test_descriptor_map),
 		cmocka_unit_test(test_descriptors),
-		cmocka_unit_test(test_user_data_round_trip),
 		cmocka_unit_test(test_op_names),
 	};
 

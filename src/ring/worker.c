@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The loop: one system call sends what was queued and waits for what comes, then each completion
+ * goes to the queue it belongs to. What others want of the thread (jobs) and what they changed
+ * (flags of queues) it looks at when it was woken up, never otherwise.
+ *
+ * With DEFER_TASKRUN, requests are delivered only within a call that reaps. So after the last
+ * answers were submitted without reaping, nothing can come that would go down with the ring: that is
+ * how queues are drained. All queues of a ring therefore end together then.
+ */
+#include "ring/worker.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+
+#include "ring/queue-internal.h"
+#include "ring/ring.h"
+#include "util/cleanup.h"
+
+#define WORKER_STACK_BYTES (256 << 10)
+
+/* Of a worker in a set, for the queues of many devices. */
+#define WORKERS_N_SQES  2048
+#define WORKERS_N_CQES  16384
+#define WORKERS_N_FILES 4096
+
+/* An eventfd takes this without blocking until 2^64 - 1 have come together. */
+void worker_wake(struct worker *w)
+{
+	uint64_t one = 1;
+
+	while (write(w->wake_fd, &one, sizeof(one)) < 0 && errno == EINTR)
+		;
+}
+
+struct io_uring_sqe *worker_sqe(struct worker *w)
+{
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&w->ring);
+
+	while (!sqe) { /* a shared ring is smaller than the sum of its slots */
+		(void)io_uring_submit(&w->ring);
+		sqe = io_uring_get_sqe(&w->ring);
+	}
+	return sqe;
+}
+
+int worker_register_file(struct worker *w, int fd)
+{
+	int r;
+
+	for (unsigned i = 0; w->have_files && i < w->n_files; i++) {
+		if (w->file_used[i])
+			continue;
+		r = io_uring_register_files_update(&w->ring, i, &fd, 1);
+		if (r < 0)
+			return r;
+		w->file_used[i] = 1;
+		return (int)i;
+	}
+	return -ENOSPC;
+}
+
+void worker_unregister_file(struct worker *w, unsigned index)
+{
+	int none = -1;
+
+	(void)io_uring_register_files_update(&w->ring, index, &none, 1);
+	w->file_used[index] = 0;
+}
+
+static void worker_arm_wake(struct worker *w)
+{
+	struct io_uring_sqe *sqe = worker_sqe(w);
+
+	io_uring_prep_read(sqe, w->wake_fd, &w->wake_value, sizeof(w->wake_value), 0);
+	sqe->user_data = io_user_data(IO_SOURCE_WAKE, NULL);
+}
+
+static void worker_run_jobs(struct worker *w)
+{
+	struct worker_job *job, *next;
+
+	pthread_mutex_lock(&w->lock);
+	job = TAKE_PTR(w->jobs);
+	pthread_mutex_unlock(&w->lock);
+	for (; job; job = next) {
+		next = job->next;
+		job->r = w->ended ? -ESHUTDOWN : job->fn(w, job->arg);
+		sem_post(&job->done); /* the job is its owner's from here on */
+	}
+}
+
+static void worker_on_wake(struct worker *w)
+{
+	uint32_t asked = __atomic_load_n(&w->asked, __ATOMIC_ACQUIRE);
+
+	worker_arm_wake(w);
+	if (asked != w->beat) {
+		w->beat = asked;
+		for (struct queue *q = w->queues; q; q = q->next)
+			queue_look_for_slow(q);
+		__atomic_store_n(&w->answered, asked, __ATOMIC_RELEASE);
+	}
+	worker_run_jobs(w);
+	w->look = true;
+}
+
+/* Of those that were drained, none may go before all of them can. */
+static bool worker_is_drained(const struct worker *w)
+{
+	for (const struct queue *q = w->queues; q; q = q->next) {
+		if (!queue_is_quiet(q))
+			return false;
+	}
+	return w->queues;
+}
+
+/* True: the ring must not be used any more. */
+static bool worker_look(struct worker *w)
+{
+	struct queue *q, *next;
+
+	w->look = false;
+	for (q = w->queues; q; q = next) {
+		next = q->next;
+		queue_look_at_flags(q);
+		if (queue_is_dead(q))
+			queue_leave(q, 0);
+		else if (queue_ends_with_ring(q))
+			return true;
+	}
+	if (!worker_is_drained(w))
+		return false;
+	for (q = w->queues; q; q = q->next)
+		queue_answer_all(q);
+	(void)io_uring_submit(&w->ring);
+	return true;
+}
+
+static void worker_run(struct worker *w)
+{
+	while (w->queues || !__atomic_load_n(&w->stop, __ATOMIC_ACQUIRE)) {
+		struct io_uring_cqe *cqe;
+		unsigned head, n = 0;
+		int r;
+
+		/* Sends answers and backend I/O, and waits for what comes next, in one call. */
+		r = io_uring_submit_and_wait(&w->ring, 1);
+		if (r < 0 && r != -EINTR && r != -EAGAIN && r != -EBUSY) {
+			w->result = r;
+			return;
+		}
+		w->turn++;
+		io_uring_for_each_cqe(&w->ring, head, cqe)
+		{
+			if ((cqe->user_data & IO_SOURCE_MASK) == IO_SOURCE_WAKE)
+				worker_on_wake(w);
+			else
+				queue_on_cqe(cqe->user_data, cqe->res);
+			n++;
+		}
+		io_uring_cq_advance(&w->ring, n);
+		if (w->look && worker_look(w))
+			return;
+	}
+}
+
+/* The ring first: it refers to the files and buffers of queues that are still here. */
+static void worker_teardown(struct worker *w)
+{
+	/* The kernel takes a ring apart when it finds the time, files and the claims on them last.
+	 * With commands in flight it would wait for them here, so those must be gone. */
+	if (w->have_files && !w->queues)
+		(void)io_uring_unregister_files(&w->ring);
+	if (w->have_ring)
+		io_uring_queue_exit(&w->ring);
+	w->have_ring = w->have_files = false;
+	while (w->queues)
+		queue_leave(w->queues, w->result);
+	pthread_mutex_lock(&w->lock);
+	w->ended = true; /* who comes now is sent away */
+	pthread_mutex_unlock(&w->lock);
+	worker_run_jobs(w);
+}
+
+struct worker_start {
+	const struct worker_config *config;
+	struct worker *worker;
+	sem_t started;
+	int r;
+};
+
+static int worker_setup(struct worker *w, const struct worker_config *c)
+{
+	int r;
+
+	prctl(PR_SET_NAME, c->name, 0, 0, 0);
+	w->tid = gettid();
+	/* Before any memory is touched, so that it comes from the right node. A CPU set that the
+	 * service may not use at all is no reason to fail. */
+	if (c->cpus)
+		(void)sched_setaffinity(0, sizeof(*c->cpus), c->cpus);
+	/* Memory that we need must not wait for write-back to our own device. Inherited from the
+	 * main thread where that was allowed to; not fatal by hand without CAP_SYS_RESOURCE. */
+	(void)prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
+	r = ring_init_queue(&w->ring, c->n_sqes, c->n_cqes);
+	if (r < 0)
+		return r;
+	w->have_ring = true;
+	/* plain descriptors work too */
+	w->have_files = io_uring_register_files_sparse(&w->ring, w->n_files) == 0;
+	worker_arm_wake(w);
+	return 0;
+}
+
+static void *worker_thread(void *arg)
+{
+	struct worker_start *start = arg;
+	struct worker *w = start->worker;
+
+	start->r = w->result = worker_setup(w, start->config);
+	sem_post(&start->started); /* gone from here on */
+	if (w->result == 0)
+		worker_run(w);
+	worker_teardown(w);
+	return NULL;
+}
+
+static struct worker *worker_free(struct worker *w)
+{
+	if (!w)
+		return NULL;
+	if (w->wake_fd >= 0)
+		close(w->wake_fd);
+	pthread_mutex_destroy(&w->lock);
+	free(w->file_used);
+	free(w);
+	return NULL;
+}
+DEFINE_AUTO(struct worker *, worker_free);
+
+int worker_start(const struct worker_config *config, struct worker **ret)
+{
+	AUTO(worker_free) struct worker *w = calloc(1, sizeof(*w));
+	struct worker_start start = {.config = config, .worker = w};
+	pthread_attr_t attr;
+	int r;
+
+	if (!w)
+		return -ENOMEM;
+	pthread_mutex_init(&w->lock, NULL);
+	w->n_files = config->n_files;
+	w->file_used = calloc(1, config->n_files);
+	w->wake_fd = eventfd(0, EFD_CLOEXEC);
+	if (!w->file_used)
+		return -ENOMEM;
+	if (w->wake_fd < 0)
+		return -errno;
+	sem_init(&start.started, 0, 0);
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, WORKER_STACK_BYTES);
+	r = -pthread_create(&w->thread, &attr, worker_thread, &start);
+	pthread_attr_destroy(&attr);
+	if (r == 0) {
+		while (sem_wait(&start.started) < 0)
+			;
+		r = start.r;
+		if (r < 0)
+			pthread_join(w->thread, NULL);
+	}
+	sem_destroy(&start.started);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(w);
+	return 0;
+}
+
+struct worker *worker_stop(struct worker *w)
+{
+	if (!w)
+		return NULL;
+	__atomic_store_n(&w->stop, 1, __ATOMIC_RELEASE);
+	worker_wake(w);
+	pthread_join(w->thread, NULL);
+	return worker_free(w);
+}
+
+int worker_call(struct worker *w, int (*fn)(struct worker *w, void *arg), void *arg)
+{
+	struct worker_job job = {.fn = fn, .arg = arg}, **end;
+	bool ended;
+
+	sem_init(&job.done, 0, 0);
+	pthread_mutex_lock(&w->lock);
+	ended = w->ended;
+	for (end = &w->jobs; *end; end = &(*end)->next)
+		;
+	if (!ended)
+		*end = &job;
+	pthread_mutex_unlock(&w->lock);
+	if (ended)
+		return -ESHUTDOWN;
+	worker_wake(w);
+	while (sem_wait(&job.done) < 0)
+		;
+	sem_destroy(&job.done);
+	return job.r;
+}
+
+bool worker_beat(struct worker *w)
+{
+	uint32_t asked = __atomic_load_n(&w->asked, __ATOMIC_RELAXED);
+	bool answered = __atomic_load_n(&w->answered, __ATOMIC_ACQUIRE) == asked;
+
+	if (answered)
+		__atomic_store_n(&w->asked, asked + 1, __ATOMIC_RELEASE);
+	worker_wake(w);
+	return answered;
+}
+
+/* ---- sets ---- */
+
+struct workers {
+	unsigned n;
+	struct worker *workers[];
+};
+
+int workers_new(unsigned n, struct workers **ret)
+{
+	AUTO(workers_free)
+	struct workers *set = calloc(1, sizeof(*set) + n * sizeof(set->workers[0]));
+
+	if (!set)
+		return -ENOMEM;
+	for (; set->n < n; set->n++) {
+		struct worker_config config = {.n_sqes = WORKERS_N_SQES,
+					       .n_cqes = WORKERS_N_CQES,
+					       .n_files = WORKERS_N_FILES};
+		int r;
+
+		snprintf(config.name, sizeof(config.name), "ublkd-w%u", set->n);
+		r = worker_start(&config, &set->workers[set->n]);
+		if (r < 0)
+			return r;
+	}
+	*ret = TAKE_PTR(set);
+	return 0;
+}
+
+struct workers *workers_free(struct workers *set)
+{
+	if (!set)
+		return NULL;
+	for (unsigned i = 0; i < set->n; i++)
+		worker_stop(set->workers[i]);
+	free(set);
+	return NULL;
+}
+
+struct worker *workers_pick(struct workers *set)
+{
+	struct worker *best = set->workers[0];
+
+	for (unsigned i = 1; i < set->n; i++) {
+		if (__atomic_load_n(&set->workers[i]->n_queues, __ATOMIC_RELAXED) <
+		    __atomic_load_n(&best->n_queues, __ATOMIC_RELAXED))
+			best = set->workers[i];
+	}
+	return best;
+}
+
+bool workers_beat(struct workers *set)
+{
+	bool all = true;
+
+	for (unsigned i = 0; i < set->n; i++)
+		all &= worker_beat(set->workers[i]);
+	return all;
+}
