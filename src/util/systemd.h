@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+/*
+ * What systemd says of itself and of units, asked at PID 1's own socket: no bus daemon is needed,
+ * which starts after the first devices and ends before the last. Root only. All functions are
+ * silent, and wait a few seconds at most.
+ */
+#include <stdbool.h>
+
+enum systemd_state {
+	SYSTEMD_INITIALIZING,
+	SYSTEMD_STARTING,
+	SYSTEMD_RUNNING,
+	SYSTEMD_DEGRADED, /* running, with units that failed */
+	SYSTEMD_MAINTENANCE,
+	SYSTEMD_STOPPING, /* the machine goes down */
+	SYSTEMD_UNKNOWN,  /* a newer systemd's */
+};
+
+/* 0; -EHOSTDOWN: systemd does not run here, or has left already; else -errno. */
+int systemd_get_state(enum systemd_state *ret);
+
+enum systemd_unit_state {
+	SYSTEMD_UNIT_ACTIVE,
+	SYSTEMD_UNIT_RELOADING,
+	SYSTEMD_UNIT_INACTIVE, /* also one that is not there at all */
+	SYSTEMD_UNIT_FAILED,
+	SYSTEMD_UNIT_ACTIVATING, /* starts, or waits to be restarted */
+	SYSTEMD_UNIT_DEACTIVATING,
+	SYSTEMD_UNIT_UNKNOWN,
+};
+
+/**
+ * systemd_get_unit_state() - a unit's ActiveState
+ * @unit:	"ublk@data.service"
+ *
+ * Return: as systemd_get_state().
+ */
+int systemd_get_unit_state(const char *unit, enum systemd_unit_state *ret);
+
+/* "active", ... as systemctl says; "unknown" */
+const char *systemd_unit_state_to_string(enum systemd_unit_state state);
+
+/* Something is under way or up: the unit serves, or is about to without our doing. */
+bool systemd_unit_is_busy(enum systemd_unit_state state);

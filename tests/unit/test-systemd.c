@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* A systemd that is a thread here, behind a socket of our own. */
+#include "util/systemd.h"
+
+#include "golden.h"
+#include "util/cleanup.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <systemd/sd-bus.h>
+
+struct fake {
+	pthread_t thread;
+	int listen_fd;
+	bool hangs_up; /* after the connection, as one that is just leaving */
+	char system_state[32];
+	char unit_state[32];
+	char asked_for[128]; /* path of the unit */
+};
+
+static char dir[64], socket_path[96];
+
+static int fake_get(sd_bus *bus, const char *path, const char *interface, const char *property,
+		    sd_bus_message *reply, void *arg, sd_bus_error *error)
+{
+	return sd_bus_message_append(reply, "s", (const char *)arg);
+}
+
+static const sd_bus_vtable manager_vtable[] = {
+	SD_BUS_VTABLE_START(0),
+	SD_BUS_PROPERTY("SystemState", "s", fake_get, offsetof(struct fake, system_state), 0),
+	SD_BUS_VTABLE_END,
+};
+
+static const sd_bus_vtable unit_vtable[] = {
+	SD_BUS_VTABLE_START(0),
+	SD_BUS_PROPERTY("ActiveState", "s", fake_get, offsetof(struct fake, unit_state), 0),
+	SD_BUS_VTABLE_END,
+};
+
+static int fake_find_unit(sd_bus *bus, const char *path, const char *interface, void *arg,
+			  void **ret_found, sd_bus_error *error)
+{
+	struct fake *f = arg;
+
+	snprintf(f->asked_for, sizeof(f->asked_for), "%s", path);
+	*ret_found = f;
+	return 1;
+}
+
+static void fake_serve(struct fake *f, int fd)
+{
+	sd_id128_t id;
+	sd_bus *bus;
+
+	if (sd_id128_randomize(&id) < 0 || sd_bus_new(&bus) < 0)
+		abort();
+	if (sd_bus_set_fd(bus, fd, fd) < 0 || sd_bus_set_server(bus, 1, id) < 0 ||
+	    sd_bus_start(bus) < 0 ||
+	    sd_bus_add_object_vtable(bus, NULL, "/org/freedesktop/systemd1",
+				     "org.freedesktop.systemd1.Manager", manager_vtable, f) < 0 ||
+	    sd_bus_add_fallback_vtable(bus, NULL, "/org/freedesktop/systemd1/unit",
+				       "org.freedesktop.systemd1.Unit", unit_vtable, fake_find_unit,
+				       f) < 0)
+		abort();
+	for (;;) {
+		int r = sd_bus_process(bus, NULL);
+
+		if (r == 0)
+			r = sd_bus_wait(bus, UINT64_MAX);
+		if (r < 0)
+			break; /* the client has gone */
+	}
+	sd_bus_close_unref(bus);
+}
+
+static void *fake_run(void *arg)
+{
+	struct fake *f = arg;
+	int fd = accept4(f->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	if (fd < 0)
+		abort();
+	if (f->hangs_up)
+		close(fd);
+	else
+		fake_serve(f, fd);
+	return NULL;
+}
+
+static void fake_start(struct fake *f)
+{
+	struct sockaddr_un sa = {.sun_family = AF_UNIX};
+
+	snprintf(sa.sun_path, sizeof(sa.sun_path), "%s", socket_path);
+	unlink(socket_path);
+	f->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_true(f->listen_fd >= 0);
+	assert_int_equal(bind(f->listen_fd, (const struct sockaddr *)&sa, sizeof(sa)), 0);
+	assert_int_equal(listen(f->listen_fd, 1), 0);
+	assert_int_equal(pthread_create(&f->thread, NULL, fake_run, f), 0);
+}
+
+static void fake_stop(struct fake *f)
+{
+	assert_int_equal(pthread_join(f->thread, NULL), 0);
+	close(f->listen_fd);
+}
+
+static void test_state_of_the_system(void **state)
+{
+	const struct {
+		const char *word;
+		enum systemd_state want;
+	} cases[] = {
+		{"initializing", SYSTEMD_INITIALIZING}, {"starting", SYSTEMD_STARTING},
+		{"running", SYSTEMD_RUNNING},           {"degraded", SYSTEMD_DEGRADED},
+		{"maintenance", SYSTEMD_MAINTENANCE},   {"stopping", SYSTEMD_STOPPING},
+		{"dancing", SYSTEMD_UNKNOWN},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct fake f = {0};
+		enum systemd_state got;
+
+		snprintf(f.system_state, sizeof(f.system_state), "%s", cases[i].word);
+		fake_start(&f);
+		assert_int_equal(systemd_get_state(&got), 0);
+		fake_stop(&f);
+		assert_int_equal(got, cases[i].want);
+	}
+}
+
+static void test_state_of_a_unit(void **state)
+{
+	const struct {
+		const char *word;
+		enum systemd_unit_state want;
+		bool busy;
+	} cases[] = {
+		{"active", SYSTEMD_UNIT_ACTIVE, true},
+		{"reloading", SYSTEMD_UNIT_RELOADING, true},
+		{"inactive", SYSTEMD_UNIT_INACTIVE, false},
+		{"failed", SYSTEMD_UNIT_FAILED, false},
+		{"activating", SYSTEMD_UNIT_ACTIVATING, true},
+		{"deactivating", SYSTEMD_UNIT_DEACTIVATING, true},
+		{"refreshing", SYSTEMD_UNIT_UNKNOWN, true}, /* systemd 258 */
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct fake f = {0};
+		enum systemd_unit_state got;
+
+		snprintf(f.unit_state, sizeof(f.unit_state), "%s", cases[i].word);
+		fake_start(&f);
+		assert_int_equal(systemd_get_unit_state("ublk@my-data.service", &got), 0);
+		fake_stop(&f);
+		assert_int_equal(got, cases[i].want);
+		assert_int_equal(systemd_unit_is_busy(got), cases[i].busy);
+		assert_string_equal(systemd_unit_state_to_string(got),
+				    got == SYSTEMD_UNIT_UNKNOWN ? "unknown" : cases[i].word);
+		assert_string_equal(f.asked_for,
+				    "/org/freedesktop/systemd1/unit/ublk_40my_2ddata_2eservice");
+	}
+}
+
+static void test_no_systemd(void **state)
+{
+	enum systemd_state got = SYSTEMD_UNKNOWN;
+	enum systemd_unit_state unit = SYSTEMD_UNIT_UNKNOWN;
+	struct fake f = {.hangs_up = true};
+
+	unlink(socket_path);
+	assert_int_equal(systemd_get_state(&got), -EHOSTDOWN);
+	assert_int_equal(systemd_get_unit_state("x.service", &unit), -EHOSTDOWN);
+
+	fake_start(&f);
+	assert_int_equal(systemd_get_state(&got), -EHOSTDOWN);
+	fake_stop(&f);
+	/* the socket is left, and nobody listens */
+	assert_int_equal(systemd_get_state(&got), -EHOSTDOWN);
+	assert_int_equal(got, SYSTEMD_UNKNOWN);
+	assert_int_equal(unit, SYSTEMD_UNIT_UNKNOWN);
+}
+
+static int group_setup(void **state)
+{
+	snprintf(dir, sizeof(dir), "/tmp/test-systemd.XXXXXX");
+	if (!mkdtemp(dir))
+		return -1;
+	snprintf(socket_path, sizeof(socket_path), "%s/private", dir);
+	return setenv("UBLKD_SYSTEMD_SOCKET", socket_path, 1);
+}
+
+static int group_teardown(void **state)
+{
+	unlink(socket_path);
+	return rmdir(dir);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_state_of_the_system),
+		cmocka_unit_test(test_state_of_a_unit),
+		cmocka_unit_test(test_no_systemd),
+	};
+
+	return cmocka_run_group_tests(tests, group_setup, group_teardown);
+}
