@@ -35,6 +35,8 @@ const char *state_dir(void)
 
 static bool state_name_is_valid(const char *name)
 {
+	if (strcmp(name, STATE_MANAGER) == 0)
+		return true;
 	return name[0] != '\0' && name[0] != '.' && !strchr(name, '/') &&
 	       strcmp(name, UDEV_DIR) != 0 && strlen(name) < 200;
 }
@@ -299,7 +301,8 @@ int state_list(char ***ret_names)
 			return -errno;
 		if (!e)
 			break;
-		if (!state_name_is_valid(e->d_name) || !state_is_dir(d, e->d_name))
+		if (!state_name_is_valid(e->d_name) || strcmp(e->d_name, STATE_MANAGER) == 0 ||
+		    !state_is_dir(d, e->d_name))
 			continue;
 		more = reallocarray(names, n + 2, sizeof(*names));
 		if (!more)

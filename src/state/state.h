@@ -6,11 +6,13 @@
  *	NAME/lock	held (flock) by the process that serves NAME, all its life
  *	NAME/state	KEY=VALUE lines, replaced atomically: struct state
  *	NAME/stats	counters, see stats.h
+ *	NAME/reload	what came of the last reload
  *	udev/ublkbN	KEY=VALUE lines that the udev rule imports
  *
  * All functions are silent and for the main thread. A name is checked here only as far as it could
- * lead out of the directory or into udev/, which no device can be called: -EINVAL. What the files
- * say is checked in full, since a process may die, or a file system fill up, at any moment.
+ * lead out of the directory or into udev/, which no device can be called: -EINVAL. The manager of
+ * many devices has a directory too: .manager, with a lock and the last reload of its own. What the
+ * files say is checked in full, since a process may die, or a file system fill up, at any moment.
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -18,7 +20,8 @@
 
 #include "util/cleanup.h"
 
-#define STATE_DIR "/run/ublkd"
+#define STATE_DIR     "/run/ublkd"
+#define STATE_MANAGER ".manager"
 
 /* STATE_DIR, or $UBLKD_STATE_DIR for tests. */
 const char *state_dir(void);
@@ -64,11 +67,24 @@ int state_write(const char *name, const struct state *s);
 /* 0; -ENOENT; -EBADMSG: not ours to understand; else -errno. */
 int state_read(const char *name, struct state *ret_s);
 
+/**
+ * state_write_reload() - tell "ublkd reload", which waits for it, what came of a reload
+ * @n:		how many reloads there were since the file was made, this one included
+ * @result:	0 or -errno
+ * @text:	one line for people; control characters become spaces, what is too long is cut
+ *
+ * Only under the lock.
+ */
+int state_write_reload(const char *name, uint64_t n, int result, const char *text);
+
+/* 0, with a text to be freed; -ENOENT: there was none yet; -EBADMSG; else -errno. */
+int state_read_reload(const char *name, uint64_t *ret_n, int *ret_result, char **ret_text);
+
 /* Removes NAME/ with all in it, and the udev file of dev_id (UINT32_MAX: there is none). Only under
  * the lock, which is kept until its fd is closed; another process may take the name at once. */
 int state_remove(const char *name, uint32_t dev_id);
 
-/* Names that have a directory, sorted: NULL-terminated, for state_list_free(). */
+/* Names of devices that have a directory, sorted: NULL-terminated, for state_list_free(). */
 int state_list(char ***ret_names);
 char **state_list_free(char **names);
 DEFINE_AUTO(char **, state_list_free);

@@ -530,6 +530,96 @@ static void test_udev_file_takes_no_odd_values(void **state)
 	assert_int_equal(access(path("udev/ublkb7"), F_OK), -1);
 }
 
+static void test_reload_round_trip(void **state)
+{
+	AUTO_CLOSE int fd = -1;
+	AUTO_FREE char *text = NULL, *again = NULL, *huge = NULL;
+	uint64_t n = 7;
+	int result = 7;
+
+	assert_int_equal(state_write_reload("data", 1, 0, ""), -ENOENT);
+	assert_int_equal(state_lock("data", &fd), 0);
+	assert_int_equal(state_read_reload("data", &n, &result, &text), -ENOENT);
+	assert_int_equal(state_write_reload("data", 1, 0, ""), 0);
+	assert_file("data/reload", "1\n0\n\n");
+	assert_int_equal(state_read_reload("data", &n, &result, &text), 0);
+	assert_int_equal(n, 1);
+	assert_int_equal(result, 0);
+	assert_string_equal(text, "");
+	assert_int_equal(state_write_reload("data", UINT64_MAX, -EUCLEAN, "a\nb\x7f \xc3\xa9\t"),
+			 0);
+	assert_int_equal(mode_of("data/reload"), 0644);
+	assert_int_equal(state_read_reload("data", &n, &result, &again), 0);
+	assert_true(n == UINT64_MAX);
+	assert_int_equal(result, -EUCLEAN);
+	assert_string_equal(again, "a b  \xc3\xa9 ");
+
+	huge = malloc(100001);
+	assert_non_null(huge);
+	memset(huge, 'x', 100000);
+	huge[100000] = '\0';
+	assert_int_equal(state_write_reload("data", 2, 0, huge), 0);
+	free(TAKE_PTR(again));
+	assert_int_equal(state_read_reload("data", &n, &result, &again), 0);
+	assert_int_equal(strspn(again, "x"), strlen(again));
+	assert_true(strlen(again) >= 1000);
+}
+
+static void test_spoiled_reload_is_refused(void **state)
+{
+	const char *const spoiled[] = {
+		"",
+		"1",
+		"1\n0",
+		"1\n0\n",
+		"1\n0\ntext",
+		"x\n0\nt\n",
+		"-1\n0\nt\n",
+		"1\n-5\nt\n",
+		"1\n4096\nt\n",
+		"1\n0\nt\nmore\n",
+		"\n0\nt\n",
+		"1\n\nt\n",
+		"1 \n0\nt\n",
+		"18446744073709551616\n0\nt\n",
+	};
+	AUTO_FREE char *text = NULL;
+	AUTO_CLOSE int fd = -1;
+	uint64_t n;
+	int result;
+
+	assert_int_equal(state_lock("data", &fd), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(spoiled); i++) {
+		put_file("data/reload", spoiled[i]);
+		assert_int_equal(state_read_reload("data", &n, &result, &text), -EBADMSG);
+		assert_null(text);
+	}
+}
+
+static void test_manager_is_no_device(void **state)
+{
+	AUTO(state_list_free) char **names = NULL;
+	AUTO_CLOSE int manager = -1, data = -1;
+	AUTO_FREE char *text = NULL;
+	uint64_t n;
+	int result;
+	pid_t pid;
+
+	assert_int_equal(state_lock(".managers", &manager), -EINVAL);
+	assert_int_equal(state_lock(STATE_MANAGER, &manager), 0);
+	assert_int_equal(state_get_owner(STATE_MANAGER, &pid), 0);
+	assert_int_equal(pid, getpid());
+	assert_int_equal(state_write_reload(STATE_MANAGER, 3, 0, "2 devices added"), 0);
+	assert_int_equal(state_read_reload(STATE_MANAGER, &n, &result, &text), 0);
+	assert_string_equal(text, "2 devices added");
+	assert_int_equal(state_lock("data", &data), 0);
+	assert_int_equal(state_list(&names), 0);
+	assert_string_equal(names[0], "data");
+	assert_null(names[1]);
+	assert_int_equal(state_remove(STATE_MANAGER, UINT32_MAX), 0);
+	assert_int_equal(access(path(STATE_MANAGER), F_OK), -1);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -558,6 +648,9 @@ int main(void)
 		TEST(test_list),
 		TEST(test_udev_file),
 		TEST(test_udev_file_takes_no_odd_values),
+		TEST(test_reload_round_trip),
+		TEST(test_spoiled_reload_is_refused),
+		TEST(test_manager_is_no_device),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
