@@ -20,8 +20,9 @@
 
 #define HOLDER_TEXT_MAX 256
 
-#define RELEASE_TIMEOUT_MS 5000
-#define RELEASE_POLL_MS    20
+#define RELEASE_TIMEOUT_MS  5000
+#define TAKEOVER_TIMEOUT_MS 30000 /* a device is waiting, and giving up costs its users dearly */
+#define RELEASE_POLL_MS     20
 
 static void file_format_process(int pid, char text[static HOLDER_TEXT_MAX])
 {
@@ -33,6 +34,23 @@ static void file_format_process(int pid, char text[static HOLDER_TEXT_MAX])
 	if (f && fgets(comm, sizeof(comm), f))
 		comm[strcspn(comm, "\n")] = '\0';
 	snprintf(text, HOLDER_TEXT_MAX, "process %d (%s)", pid, comm[0] ? comm : "?");
+}
+
+/* One that is only waited for by its parent, or about to be, has nothing open but its rings. */
+static bool file_is_process_alive(int pid)
+{
+	char path[64], line[512] = "";
+	AUTO_FCLOSE FILE *f = NULL;
+	const char *state;
+
+	if (kill(pid, 0) < 0 && errno == ESRCH)
+		return false;
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	f = fopen(path, "re");
+	if (!f || !fgets(line, sizeof(line), f))
+		return true;        /* as far as we are told */
+	state = strrchr(line, ')'); /* behind the name, which may be anything */
+	return !state || strncmp(state, ") ", 2) != 0 || (state[2] != 'Z' && state[2] != 'X');
 }
 
 /* From /proc/locks, which names the device as the inode does: not on btrfs, say. */
@@ -52,7 +70,7 @@ static bool file_find_lock_owner(const struct stat *st, char text[static HOLDER_
 		if (dev_major != major(st->st_dev) || dev_minor != minor(st->st_dev) ||
 		    ino != st->st_ino || pid <= 0)
 			continue;
-		if (kill(pid, 0) < 0 && errno == ESRCH)
+		if (!file_is_process_alive(pid))
 			continue; /* it has ended, only its ring has not */
 		file_format_process(pid, text);
 		return true;
@@ -102,11 +120,12 @@ static bool file_find_holder(const struct stat *st, char text[static HOLDER_TEXT
 	return file_find_lock_owner(st, text);
 }
 
-bool file_wait_for_release(const struct stat *st, unsigned *waited_ms)
+bool file_wait_for_release(const struct backend *b, unsigned *waited_ms)
 {
+	unsigned timeout_ms = b->takeover ? TAKEOVER_TIMEOUT_MS : RELEASE_TIMEOUT_MS;
 	char holder[HOLDER_TEXT_MAX];
 
-	if (*waited_ms >= RELEASE_TIMEOUT_MS || file_find_holder(st, holder))
+	if (*waited_ms >= timeout_ms || file_find_holder(&b->st, holder))
 		return false;
 	usleep(RELEASE_POLL_MS * 1000);
 	*waited_ms += RELEASE_POLL_MS;
@@ -135,7 +154,7 @@ int file_lock(const struct backend *b)
 	while (flock(b->fd, (b->read_only ? LOCK_SH : LOCK_EX) | LOCK_NB) < 0) {
 		if (errno != EWOULDBLOCK)
 			return log_error_errno(-errno, "cannot lock %s: %m", b->path);
-		if (!file_wait_for_release(&b->st, &waited_ms))
+		if (!file_wait_for_release(b, &waited_ms))
 			return file_log_busy(b->path, &b->st);
 	}
 	return 0;

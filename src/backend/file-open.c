@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Opening what Path= names: found or created, of the right kind, locked, and of the right size. */
+/* Opening what Path= names: found or created, of the right kind, and locked. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/statvfs.h>
 
 #include "backend/file.h"
 #include "util/log.h"
-#include "util/parse.h"
 
 static bool file_is_same(const struct stat *a, const struct stat *b)
 {
@@ -17,8 +15,7 @@ static bool file_is_same(const struct stat *a, const struct stat *b)
 	       (a->st_mode & S_IFMT) == (b->st_mode & S_IFMT);
 }
 
-/* A new file outlives a power cut only with its directory. */
-static int file_sync_dir(const char *path)
+int file_sync_dir(const char *path)
 {
 	AUTO_FREE char *dir = strdup(path);
 	AUTO_CLOSE int fd = -1;
@@ -108,7 +105,7 @@ static int file_open_existing(const struct backend_request *req, struct backend 
 	if (!req->read_only) {
 		do
 			r = file_open_writable(b->path, &b->st);
-		while (r == -EBUSY && file_wait_for_release(&b->st, &waited_ms));
+		while (r == -EBUSY && file_wait_for_release(b, &waited_ms));
 		if (r == -EBUSY)
 			return file_log_busy(b->path, &b->st);
 		if (r < 0 && r != -EROFS && r != -EACCES && r != -EPERM)
@@ -135,6 +132,11 @@ static int file_find(const struct backend_request *req, struct backend *b)
 	if (stat(b->path, &b->st) < 0) {
 		if (errno != ENOENT)
 			return log_error_errno(-errno, "cannot find %s: %m", b->path);
+		if (req->takeover)
+			return log_error_errno(
+				-ENOENT,
+				"%s is gone, with the data of a device that is in use: put it back",
+				b->path);
 		r = file_create(req, b);
 		if (r < 0)
 			return r;
@@ -157,134 +159,13 @@ static int file_find(const struct backend_request *req, struct backend *b)
 	return 0;
 }
 
-static int file_allocate(int fd, uint64_t offset_bytes, uint64_t len_bytes)
-{
-	int r;
-
-	do
-		r = fallocate(fd, 0, (off_t)offset_bytes, (off_t)len_bytes);
-	while (r < 0 && errno == EINTR);
-	return r < 0 ? -errno : 0;
-}
-
-static int file_log_no_space(const struct backend *b, uint64_t missing_bytes)
-{
-	char missing[SIZE_TEXT_MAX], available[SIZE_TEXT_MAX];
-	struct statvfs fs;
-
-	if (fstatvfs(b->fd, &fs) < 0)
-		return log_error_errno(-ENOSPC, "no space to allocate %s for %s",
-				       format_size(missing_bytes, missing), b->path);
-	return log_error_errno(
-		-ENOSPC,
-		"no space to allocate %s for %s: its file system has %s left; make room or set Create=sparse",
-		format_size(missing_bytes, missing), b->path,
-		format_size((uint64_t)fs.f_bavail * fs.f_frsize, available));
-}
-
-/* From @have_bytes to @b's size; a file that cannot have it keeps the one it had. */
-static int file_grow(const struct backend *b, enum file_create create, uint64_t have_bytes)
-{
-	char size[SIZE_TEXT_MAX];
-	int r = 0;
-
-	if (create == FILE_CREATE_PREALLOC)
-		r = file_allocate(b->fd, have_bytes, b->size_bytes - have_bytes);
-	else if (ftruncate(b->fd, (off_t)b->size_bytes) < 0)
-		r = -errno;
-	if (r == 0 && fsync(b->fd) < 0)
-		r = -errno;
-	if (r == 0 && b->created)
-		r = file_sync_dir(b->path);
-	if (r == 0)
-		return 0;
-
-	/* A failed fallocate() may have got part of the way. */
-	if (ftruncate(b->fd, (off_t)have_bytes) < 0)
-		log_warning("cannot take %s back to its former size: %s", b->path, strerror(errno));
-	if (r == -ENOSPC)
-		return file_log_no_space(b, b->size_bytes - have_bytes);
-	if (r == -EOPNOTSUPP && create == FILE_CREATE_PREALLOC)
-		return log_error_errno(
-			r,
-			"the file system of %s cannot allocate space in advance: set Create=sparse",
-			b->path);
-	return log_error_errno(r, "cannot give %s the size %s: %m", b->path,
-			       format_size(b->size_bytes, size));
-}
-
-static int file_set_regular_size(const struct backend_request *req, struct backend *b)
-{
-	const struct file_conf *conf = req->conf;
-	char have_text[SIZE_TEXT_MAX], want_text[SIZE_TEXT_MAX];
-	uint64_t have_bytes;
-	struct stat st;
-	int r;
-
-	/* Again, now that nobody else can change it who asks for the lock. */
-	if (fstat(b->fd, &st) < 0)
-		return log_error_errno(-errno, "cannot look at %s: %m", b->path);
-	have_bytes = (uint64_t)st.st_size;
-	b->size_bytes = req->size_bytes ? req->size_bytes : have_bytes;
-	format_size(have_bytes, have_text);
-	format_size(b->size_bytes, want_text);
-
-	if (b->size_bytes == 0)
-		return log_error_errno(
-			-EINVAL, "%s is empty: set Size=, and Create=sparse or Create=prealloc",
-			b->path);
-	if (have_bytes > b->size_bytes)
-		return log_error_errno(
-			-EINVAL,
-			"%s has %s, more than Size=%s: nothing is ever cut off, set Size=%s to serve all of it",
-			b->path, have_text, want_text, have_text);
-	if (have_bytes == b->size_bytes)
-		return 0;
-	if (b->read_only)
-		return log_error_errno(
-			-EINVAL, "%s has %s, less than Size=%s, and is read-only: set Size=%s",
-			b->path, have_text, want_text, have_text);
-	if (conf->create == FILE_CREATE_NO)
-		return log_error_errno(
-			-EINVAL,
-			"%s has %s, less than Size=%s: set Create=sparse or Create=prealloc to let it grow",
-			b->path, have_text, want_text);
-	r = file_grow(b, conf->create, have_bytes);
-	if (r < 0)
-		return r;
-	if (b->created)
-		log_info("created %s with %s", b->path, want_text);
-	else
-		log_info("%s has grown from %s to %s", b->path, have_text, want_text);
-	return 0;
-}
-
-static int file_get_block_size(const struct backend_request *req, struct backend *b)
-{
-	char have[SIZE_TEXT_MAX], want[SIZE_TEXT_MAX];
-	int block_bytes = 0;
-
-	if (ioctl(b->fd, BLKGETSIZE64, &b->size_bytes) < 0 ||
-	    ioctl(b->fd, BLKSSZGET, &block_bytes) < 0)
-		return log_error_errno(-errno, "cannot get the size of %s: %m", b->path);
-	b->block_bytes = (uint32_t)block_bytes;
-	if (b->size_bytes == 0)
-		return log_error_errno(-ENOMEDIUM, "%s has a size of 0: no medium?", b->path);
-	if (req->size_bytes && req->size_bytes != b->size_bytes)
-		return log_error_errno(
-			-EINVAL,
-			"%s has %s and not Size=%s: a block device is served as a whole, leave Size= out",
-			b->path, format_size(b->size_bytes, have),
-			format_size(req->size_bytes, want));
-	return 0;
-}
-
 int file_open_backing(const struct backend_request *req, struct backend *b)
 {
 	const struct file_conf *conf = req->conf;
 	int r;
 
 	b->read_only = req->read_only;
+	b->takeover = req->takeover;
 	r = file_find(req, b);
 	if (r < 0)
 		return r;
@@ -293,8 +174,6 @@ int file_open_backing(const struct backend_request *req, struct backend *b)
 		b->created = false; /* whoever was quicker to lock it has it now */
 		return r;
 	}
-	if (b->is_block)
-		return file_get_block_size(req, b);
-	b->allocated = conf->create == FILE_CREATE_PREALLOC;
-	return file_set_regular_size(req, b);
+	b->allocated = !b->is_block && conf->create == FILE_CREATE_PREALLOC;
+	return file_set_size(req, b);
 }

@@ -55,8 +55,13 @@ struct file_queue {
 	uint8_t sqe_flags;
 	bool no_punch; /* found out by the first WRITE_ZEROES that wanted it */
 	bool no_range;
-	/* Of whichever FLUSH came last: any of them tells the size as it is now. */
+	/*
+	 * Of whichever FLUSH came last: any of them tells the size as it is now. All that are under
+	 * way were queued when the file had size_bytes already, also if it grows meanwhile.
+	 */
 	struct statx statx;
+	unsigned n_statx;
+	uint64_t size_bytes;
 };
 
 static uint64_t file_step_bytes(const struct io *io, uint64_t offset)
@@ -96,6 +101,8 @@ static void file_step(struct file_queue *fq, struct io *io)
 		io_uring_prep_fsync(sqe, fq->fd, IORING_FSYNC_DATASYNC);
 		break;
 	case FILE_SIZE:
+		if (fq->n_statx++ == 0)
+			fq->size_bytes = __atomic_load_n(&fq->b->size_bytes, __ATOMIC_ACQUIRE);
 		/* It takes no registered file. */
 		io_uring_prep_statx(sqe, fq->b->fd, "", AT_EMPTY_PATH, STATX_SIZE, &fq->statx);
 		break;
@@ -198,7 +205,7 @@ static void file_synced(struct file_queue *fq, struct io *io)
 		file_step(fq, io);
 		return;
 	}
-	if (io->phase == FILE_SIZE && fq->statx.stx_size < fq->b->size_bytes) {
+	if (io->phase == FILE_SIZE && fq->statx.stx_size < fq->size_bytes) {
 		io_complete(io, -EIO);
 		return;
 	}
@@ -210,6 +217,8 @@ static void file_on_cqe(void *ctx, struct io *io, int res)
 	struct file_queue *fq = ctx;
 	uint64_t n;
 
+	if (io->phase == FILE_SIZE)
+		fq->n_statx--;
 	if (res == -EAGAIN || res == -EINTR) {
 		if (io->retries == MAX_RETRIES) {
 			io_complete(io, -EIO);
@@ -351,6 +360,7 @@ const struct backend_ops file_backend = {
 	.open = file_open,
 	.get_target = file_get_target,
 	.flush = file_flush,
+	.resize = file_resize,
 	.abandon = file_abandon,
 	.close = file_close,
 	.io =

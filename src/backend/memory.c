@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Type=memory: a sparse RAM disk in a memfd, mapped once and shared by all queues without a lock.
+ * Type=memory: a sparse RAM disk in a memfd, mapped and shared by all queues without a lock.
  *
  * To read a hole through the mapping would allocate its page. So a bitmap knows the populated
  * pages, and the others are answered with zeros. Its bits and the pages change in this order, which
@@ -18,39 +18,16 @@
  * and this is ENOSPC. Where it over-commits, a device beyond the memory of the machine meets the
  * OOM killer, as any process does.
  */
-#include <assert.h>
 #include <fcntl.h>
 #include <liburing.h>
-#include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/sysinfo.h>
 
-#include "backend/backend.h"
+#include "backend/memory.h"
 #include "backend/registry.h"
-#include "util/cleanup.h"
-#include "util/log.h"
-#include "util/parse.h"
 
-/* Since Linux 6.3, which else complains in its log about a memfd that does not say. */
-#ifndef MFD_NOEXEC_SEAL
-#define MFD_NOEXEC_SEAL 8U
-#endif
-
-#define WORD_PAGES      64         /* pages in a word of the bitmap */
 #define ZERO_STEP_BYTES (1U << 20) /* cleared by hand before other requests get their turn */
 #define MAX_RETRIES     8
-
-struct backend {
-	int fd;
-	uint8_t *map;
-	uint64_t size_bytes;
-	uint64_t map_bytes; /* the same up to a whole page */
-	_Atomic uint64_t *populated;
-	size_t populated_bytes;
-	uint64_t page_bytes;
-	unsigned page_shift;
-};
 
 /* The whole pages of a range that is to become a hole. */
 struct pages {
@@ -61,19 +38,28 @@ struct pages {
 /* Bits of @word that stand for pages from @first to before @end; the word holds at least one. */
 static uint64_t memory_mask(uint64_t word, uint64_t first, uint64_t end)
 {
-	uint64_t base = word * WORD_PAGES;
+	uint64_t base = word * MEMORY_WORD_PAGES;
 	uint64_t mask = UINT64_MAX;
 
 	if (first > base)
 		mask &= UINT64_MAX << (first - base);
-	if (end - base < WORD_PAGES)
-		mask &= UINT64_MAX >> (WORD_PAGES - (end - base));
+	if (end - base < MEMORY_WORD_PAGES)
+		mask &= UINT64_MAX >> (MEMORY_WORD_PAGES - (end - base));
 	return mask;
+}
+
+/*
+ * Loaded once in a request. A request behind the end of an older mapping comes from the kernel only
+ * after it was told the new size, which is after the new mapping was stored.
+ */
+static uint8_t *memory_data(struct backend *b)
+{
+	return atomic_load_explicit(&b->data, memory_order_acquire);
 }
 
 static bool memory_is_populated(const struct backend *b, uint64_t first, uint64_t end)
 {
-	for (uint64_t w = first / WORD_PAGES; w * WORD_PAGES < end; w++) {
+	for (uint64_t w = first / MEMORY_WORD_PAGES; w * MEMORY_WORD_PAGES < end; w++) {
 		uint64_t mask = memory_mask(w, first, end);
 
 		if ((atomic_load_explicit(&b->populated[w], memory_order_relaxed) & mask) != mask)
@@ -82,11 +68,11 @@ static bool memory_is_populated(const struct backend *b, uint64_t first, uint64_
 	return true;
 }
 
-static void memory_set_populated(struct backend *b, uint64_t first, uint64_t end)
+void memory_set_populated(struct backend *b, uint64_t first, uint64_t end)
 {
 	/* The copied bytes before the look at the bits: see the discard in the comment above. */
 	atomic_thread_fence(memory_order_seq_cst);
-	for (uint64_t w = first / WORD_PAGES; w * WORD_PAGES < end; w++) {
+	for (uint64_t w = first / MEMORY_WORD_PAGES; w * MEMORY_WORD_PAGES < end; w++) {
 		uint64_t mask = memory_mask(w, first, end);
 
 		if ((atomic_load_explicit(&b->populated[w], memory_order_relaxed) & mask) != mask)
@@ -99,7 +85,7 @@ static bool memory_clear_populated(struct backend *b, uint64_t first, uint64_t e
 {
 	bool any = false;
 
-	for (uint64_t w = first / WORD_PAGES; w * WORD_PAGES < end; w++) {
+	for (uint64_t w = first / MEMORY_WORD_PAGES; w * MEMORY_WORD_PAGES < end; w++) {
 		uint64_t mask = memory_mask(w, first, end);
 
 		if (atomic_load_explicit(&b->populated[w], memory_order_relaxed) & mask) {
@@ -113,10 +99,11 @@ static bool memory_clear_populated(struct backend *b, uint64_t first, uint64_t e
 static void memory_read(struct backend *b, struct io *io)
 {
 	uint64_t from = io->offset_bytes, end = from + io->len_bytes;
+	const uint8_t *data = memory_data(b);
 	uint8_t *to = io->buf;
 
 	if (memory_is_populated(b, from >> b->page_shift, (end - 1) / b->page_bytes + 1)) {
-		memcpy(to, b->map + from, io->len_bytes);
+		memcpy(to, data + from, io->len_bytes);
 		return;
 	}
 	while (from < end) {
@@ -124,7 +111,7 @@ static void memory_read(struct backend *b, struct io *io)
 		size_t n = MIN(end, (page + 1) << b->page_shift) - from;
 
 		if (memory_is_populated(b, page, page + 1))
-			memcpy(to, b->map + from, n);
+			memcpy(to, data + from, n);
 		else
 			memset(to, 0, n);
 		to += n;
@@ -136,12 +123,13 @@ static int memory_write(struct backend *b, struct io *io)
 {
 	uint64_t first = io->offset_bytes >> b->page_shift;
 	uint64_t end = (io->offset_bytes + io->len_bytes - 1) / b->page_bytes + 1;
+	uint8_t *data = memory_data(b);
 
 	if (!memory_is_populated(b, first, end) &&
-	    madvise(b->map + (first << b->page_shift), (end - first) << b->page_shift,
+	    madvise(data + (first << b->page_shift), (end - first) << b->page_shift,
 		    MADV_POPULATE_WRITE) < 0)
 		return errno == ENOMEM || errno == EFAULT ? -ENOSPC : -errno;
-	memcpy(b->map + io->offset_bytes, io->buf, io->len_bytes);
+	memcpy(data + io->offset_bytes, io->buf, io->len_bytes);
 	memory_set_populated(b, first, end);
 	return 0;
 }
@@ -151,20 +139,22 @@ static int memory_write(struct backend *b, struct io *io)
  */
 static uint64_t memory_zero(struct backend *b, uint64_t from, uint64_t end, uint64_t max)
 {
+	uint8_t *data = memory_data(b);
+
 	while (from < end && max > 0) {
 		uint64_t page = from >> b->page_shift;
-		uint64_t word = atomic_load_explicit(&b->populated[page / WORD_PAGES],
+		uint64_t word = atomic_load_explicit(&b->populated[page / MEMORY_WORD_PAGES],
 						     memory_order_relaxed);
 		uint64_t n;
 
 		if (word == 0) {
-			from = (page / WORD_PAGES + 1) * WORD_PAGES << b->page_shift;
+			from = (page / MEMORY_WORD_PAGES + 1) * MEMORY_WORD_PAGES << b->page_shift;
 			continue;
 		}
 		n = MIN(end, (page + 1) << b->page_shift) - from;
-		if (word >> page % WORD_PAGES & 1) {
+		if (word >> page % MEMORY_WORD_PAGES & 1) {
 			n = MIN(n, max);
-			memset(b->map + from, 0, n);
+			memset(data + from, 0, n);
 			max -= n;
 		}
 		from += n;
@@ -189,16 +179,17 @@ static void memory_zero_step(struct backend *b, struct io *io)
 	io_sqe_done(io, sqe);
 }
 
+/*
+ * A page that the device has only the first part of is none of them: the device may grow over the
+ * rest, and be written to there, before the hole is punched.
+ */
 static struct pages memory_whole_pages(const struct backend *b, const struct io *io)
 {
-	uint64_t end = io->offset_bytes + io->len_bytes;
 	struct pages p = {
 		.first = (io->offset_bytes + b->page_bytes - 1) >> b->page_shift,
-		.end = end >> b->page_shift,
+		.end = (io->offset_bytes + io->len_bytes) >> b->page_shift,
 	};
 
-	if (end == b->size_bytes) /* the rest of the last page is nobody's */
-		p.end = b->map_bytes >> b->page_shift;
 	if (p.end < p.first)
 		p.end = p.first;
 	return p;
@@ -287,126 +278,11 @@ static void memory_on_cqe(void *ctx, struct io *io, int res)
 	io_complete(io, res);
 }
 
-static struct backend *memory_close(struct backend *b)
-{
-	if (!b)
-		return NULL;
-	if (b->map)
-		munmap(b->map, b->map_bytes);
-	if (b->populated)
-		munmap(b->populated, b->populated_bytes);
-	if (b->fd >= 0)
-		close(b->fd);
-	free(b);
-	return NULL;
-}
-DEFINE_AUTO(struct backend *, memory_close);
-
-static int memory_create(const char *device, uint64_t size_bytes)
-{
-	char name[128];
-	AUTO_CLOSE int fd = -1;
-
-	snprintf(name, sizeof(name), "ublk-%s", device);
-	fd = memfd_create(name, MFD_CLOEXEC | MFD_NOEXEC_SEAL);
-	if (fd < 0 && errno == EINVAL)
-		fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	if (fd < 0)
-		return -errno;
-	if (ftruncate(fd, (off_t)size_bytes) < 0)
-		return -errno;
-	/* Whoever gets the descriptor later cannot take the pages from under the mapping. */
-	if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK) < 0)
-		return -errno;
-	return TAKE_FD(fd);
-}
-
-static int memory_map(struct backend *b)
-{
-	uint64_t n_words = ((b->map_bytes >> b->page_shift) + WORD_PAGES - 1) / WORD_PAGES;
-	void *p;
-
-	p = mmap(NULL, b->map_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, b->fd, 0);
-	if (p == MAP_FAILED)
-		return -errno;
-	b->map = p;
-	if (madvise(p, b->map_bytes, MADV_DONTDUMP) < 0 ||
-	    madvise(p, b->map_bytes, MADV_DONTFORK) < 0)
-		return -errno;
-	p = mmap(NULL, n_words * sizeof(uint64_t), PROT_READ | PROT_WRITE,
-		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (p == MAP_FAILED)
-		return -errno;
-	b->populated = p;
-	b->populated_bytes = n_words * sizeof(uint64_t);
-	return 0;
-}
-
-static void memory_warn_if_beyond_ram(uint64_t size_bytes)
-{
-	char size[SIZE_TEXT_MAX], have[SIZE_TEXT_MAX];
-	struct sysinfo si;
-	uint64_t have_bytes;
-
-	if (sysinfo(&si) < 0)
-		return;
-	have_bytes = ((uint64_t)si.totalram + si.totalswap) * si.mem_unit >> 20 << 20;
-	if (size_bytes > have_bytes)
-		log_warning(
-			"Size=%s is more than the machine's %s of memory and swap: a full device ends with the OOM killer",
-			format_size(size_bytes, size), format_size(have_bytes, have));
-}
-
-static int memory_open(const struct backend_request *req, struct backend **ret,
-		       struct limits *ret_limits)
-{
-	AUTO(memory_close) struct backend *b = NULL;
-	uint64_t page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
-	char size[SIZE_TEXT_MAX];
-	int r;
-
-	if (req->size_bytes == 0)
-		return log_error_errno(-EINVAL,
-				       "a memory device has no size of its own: set Size=");
-	if (req->size_bytes > INT64_MAX - page_bytes)
-		return log_error_errno(-EFBIG, "Size=%s is beyond what a memory device can have",
-				       format_size(req->size_bytes, size));
-	b = calloc(1, sizeof(*b));
-	if (!b)
-		return log_error_errno(-ENOMEM, "no memory for a memory device");
-	b->fd = -1;
-	b->page_bytes = page_bytes;
-	b->page_shift = (unsigned)__builtin_ctzll(page_bytes);
-	b->size_bytes = req->size_bytes;
-	b->map_bytes = (req->size_bytes + page_bytes - 1) / page_bytes * page_bytes;
-	r = memory_create(req->device, b->map_bytes);
-	if (r < 0)
-		return log_error_errno(r, "cannot create a memfd of Size=%s: %m",
-				       format_size(req->size_bytes, size));
-	b->fd = r;
-	r = memory_map(b);
-	if (r < 0)
-		return log_error_errno(r, "cannot map the memory of a device with Size=%s: %m",
-				       format_size(req->size_bytes, size));
-	memory_warn_if_beyond_ram(req->size_bytes);
-
-	*ret_limits = (struct limits){
-		.size_bytes = req->size_bytes,
-		.logical_block_bytes = req->logical_block_bytes ? req->logical_block_bytes : 512,
-		.physical_block_bytes = (uint32_t)page_bytes,
-		.max_discard_bytes = req->read_only ? 0 : LIMITS_MAX_RANGE_BYTES,
-		.max_write_zeroes_bytes = req->read_only ? 0 : LIMITS_MAX_RANGE_BYTES,
-		.discard_granularity_bytes = (uint32_t)page_bytes,
-		.read_only = req->read_only,
-		/* No write cache: there is nothing behind that would be more durable. */
-	};
-	*ret = TAKE_PTR(b);
-	return 0;
-}
-
 const struct backend_ops memory_backend = {
 	.conf = &memory_conf_type,
 	.open = memory_open,
+	.get_kept_fd = memory_get_kept_fd,
+	.resize = memory_resize,
 	.close = memory_close,
 	.io = &(const struct io_ops){.submit = memory_submit, .on_cqe = memory_on_cqe},
 };

@@ -34,8 +34,17 @@ static int null_open(const struct backend_request *req, struct backend **ret,
 	return 0;
 }
 
+/* There is nothing that could be too small; the device knows not to shrink. */
+static int null_resize(struct backend *b, const struct backend_request *req,
+		       uint64_t *ret_size_bytes)
+{
+	*ret_size_bytes = req->size_bytes;
+	return 0;
+}
+
 const struct backend_ops null_backend = {
 	.conf = &null_conf_type,
 	.open = null_open,
+	.resize = null_resize,
 	.io = &(const struct io_ops){.submit = null_submit},
 };

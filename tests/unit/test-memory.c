@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -29,7 +30,6 @@ struct fixture {
 	uint8_t *zeros;
 };
 
-/* The backend tells nobody its memfd. */
 static int find_memfd(const char *name)
 {
 	DIR *d = opendir("/proc/self/fd");
@@ -67,8 +67,8 @@ static void setup(struct fixture *f, uint64_t size_bytes)
 	assert_int_equal(memory_backend.open(&req, &f->b, &f->limits), 0);
 	fake_queue_start(&f->q, &memory_backend, f->b);
 	f->page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
-	f->fd = find_memfd("memfd:ublk-unit");
-	assert_true(f->fd >= 0);
+	f->fd = memory_backend.get_kept_fd(f->b);
+	assert_int_equal(f->fd, find_memfd("memfd:ublk-unit"));
 	f->buf = malloc(BUF_BYTES);
 	f->zeros = calloc(1, BUF_BYTES);
 	assert_true(f->buf && f->zeros);
@@ -201,8 +201,8 @@ static void test_size_need_not_be_whole_pages(void **state)
 	assert_int_equal(fake_queue_do(&f.q, IO_DISCARD, 0, size - 512, 512, NULL), 0);
 	expect(&f, size - 1024, 512, 0x55);
 	expect(&f, size - 512, 512, 0);
-	/* The last page was whole for the device, so it went. */
-	assert_int_equal(allocated_bytes(&f), f.page_bytes);
+	/* The last page may become a whole one, so it stays. */
+	assert_int_equal(allocated_bytes(&f), 2 * f.page_bytes);
 	teardown(&f);
 }
 
@@ -288,6 +288,164 @@ static void test_impossible_sizes_are_refused(void **state)
 	assert_null(memory_backend.close(NULL));
 }
 
+/* Another server goes on with the memory, and the one before is gone. */
+static void take_over(struct fixture *f, uint64_t size_bytes)
+{
+	const struct backend_request req = {.device = "unit",
+					    .size_bytes = size_bytes,
+					    .takeover = true,
+					    .kept_fd = dup(f->fd)};
+
+	assert_true(req.kept_fd >= 0);
+	fake_queue_stop(&f->q);
+	assert_null(memory_backend.close(f->b));
+	assert_int_equal(memory_backend.open(&req, &f->b, &f->limits), 0);
+	assert_int_equal(f->limits.size_bytes, size_bytes);
+	assert_int_equal(close(req.kept_fd), 0); /* it has its own */
+	fake_queue_start(&f->q, &memory_backend, f->b);
+	f->fd = memory_backend.get_kept_fd(f->b);
+	assert_int_equal(fcntl(f->fd, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
+}
+
+static void test_takeover_finds_data_and_holes(void **state)
+{
+	const uint64_t size = (1ULL << 38) + 512;
+	struct fixture f;
+	uint64_t page;
+
+	setup(&f, size);
+	page = f.page_bytes;
+	fill(&f, 0, 3 * page, 0x31);
+	fill(&f, 64 * page - 512, 1024, 0x32); /* on both sides of a word of the bitmap */
+	fill(&f, size - 512, 512, 0x33);
+	fill(&f, 1ULL << 30, BUF_BYTES, 0x34);
+	assert_int_equal(fake_queue_do(&f.q, IO_DISCARD, 0, page, page, NULL), 0);
+	for (unsigned i = 0; i < 2; i++) {
+		uint64_t before = allocated_bytes(&f);
+
+		take_over(&f, size);
+		expect(&f, 0, page, 0x31);
+		expect(&f, page, page, 0);
+		expect(&f, 2 * page, page, 0x31);
+		expect(&f, 3 * page, 61 * page - 512, 0);
+		expect(&f, 64 * page - 512, 1024, 0x32);
+		expect(&f, 64 * page + 512, BUF_BYTES, 0);
+		expect(&f, 1ULL << 30, BUF_BYTES, 0x34);
+		expect(&f, size - BUF_BYTES, BUF_BYTES - 512, 0);
+		expect(&f, size - 512, 512, 0x33);
+		assert_int_equal(allocated_bytes(&f), before);
+	}
+	/* What the former server populated, this one gives back. */
+	assert_int_equal(fake_queue_do(&f.q, IO_DISCARD, 0, 1ULL << 30, BUF_BYTES, NULL), 0);
+	assert_int_equal(allocated_bytes(&f), 5 * page);
+	teardown(&f);
+}
+
+static void test_takeover_needs_the_memory(void **state)
+{
+	struct backend_request req = {
+		.device = "unit", .size_bytes = 1 << 20, .takeover = true, .kept_fd = -1};
+	struct limits limits;
+	struct backend *b;
+	struct fixture f;
+
+	assert_int_equal(memory_backend.open(&req, &b, &limits), -ENODATA);
+	req.kept_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	assert_int_equal(memory_backend.open(&req, &b, &limits), -EINVAL);
+	close(req.kept_fd);
+	req.kept_fd = memfd_create("unit", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	assert_int_equal(ftruncate(req.kept_fd, 1 << 20), 0);
+	assert_int_equal(memory_backend.open(&req, &b, &limits), -EINVAL); /* may be cut */
+	close(req.kept_fd);
+
+	setup(&f, 1 << 20);
+	fill(&f, 512, 512, 0x35);
+	req.kept_fd = f.fd;
+	req.size_bytes = (1 << 20) + 512;
+	assert_int_equal(memory_backend.open(&req, &b, &limits), -EINVAL); /* too small */
+	take_over(&f, 1 << 16); /* the former one was about to grow */
+	expect(&f, 0, 512, 0);
+	expect(&f, 512, 512, 0x35);
+	teardown(&f);
+}
+
+static uint64_t resize(struct fixture *f, uint64_t size_bytes)
+{
+	const struct backend_request req = {.device = "unit", .size_bytes = size_bytes};
+	uint64_t got = 0;
+
+	assert_int_equal(memory_backend.resize(f->b, &req, &got), 0);
+	return got;
+}
+
+static void test_grows_and_never_shrinks(void **state)
+{
+	const uint64_t sizes[] = {(1 << 16) + 1024, 1 << 17, 1ULL << 33, (1ULL << 40) + 512};
+	uint64_t size = (1 << 16) + 512, page;
+	struct fixture f;
+
+	setup(&f, size);
+	page = f.page_bytes;
+	fill(&f, 0, size, 0x41);
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+		assert_int_equal(resize(&f, sizes[i]), sizes[i]);
+		assert_int_equal(resize(&f, size), sizes[i]);
+		expect(&f, size - 512, 512, 0x41);
+		expect(&f, size, MIN(sizes[i] - size, BUF_BYTES), 0);
+		fill(&f, sizes[i] - 512, 512, 0x41);
+		expect(&f, sizes[i] - 512, 512, 0x41);
+		if (i > 0)
+			expect(&f, sizes[i] - 1024, 512, 0);
+		size = sizes[i];
+	}
+	expect(&f, 0, (1 << 16) + 512, 0x41);
+	assert_int_equal(allocated_bytes(&f), ((1 << 16) / page + 4) * page);
+	assert_int_equal(ftruncate(f.fd, 4096), -1);
+	take_over(&f, size);
+	expect(&f, 0, (1 << 16) + 512, 0x41);
+	expect(&f, size - 512, 512, 0x41);
+	teardown(&f);
+}
+
+static void test_growth_that_is_impossible_changes_nothing(void **state)
+{
+	struct fixture f;
+
+	setup(&f, 1 << 20);
+	fill(&f, 0, 512, 0x42);
+	for (unsigned shift = 47; shift < 64; shift++) { /* a process has less than 2^47 */
+		const struct backend_request req = {.device = "unit", .size_bytes = 1ULL << shift};
+		uint64_t got = 7;
+
+		assert_true(memory_backend.resize(f.b, &req, &got) < 0);
+		assert_int_equal(got, 7);
+		expect(&f, 0, 512, 0x42);
+	}
+	assert_int_equal(resize(&f, 2 << 20), 2 << 20);
+	fill(&f, (2 << 20) - 512, 512, 0x43);
+	expect(&f, (2 << 20) - 512, 512, 0x43);
+	teardown(&f);
+}
+
+/* A discard up to the end must not take what is written behind it once the device has grown. */
+static void test_discard_at_the_old_end_spares_the_new_part(void **state)
+{
+	const uint64_t size = (1 << 16) + 512;
+	struct fake_io discard = {.io = {.op = IO_DISCARD, .len_bytes = size}};
+	struct fixture f;
+
+	setup(&f, size);
+	fill(&f, 0, size, 0x44);
+	fake_queue_submit(&f.q, &discard); /* its hole is not punched yet */
+	resize(&f, 1 << 20);
+	fill(&f, size, 512, 0x45);
+	fake_queue_run(&f.q);
+	assert_int_equal(discard.res, 0);
+	expect(&f, 0, size, 0);
+	expect(&f, size, 512, 0x45);
+	teardown(&f);
+}
+
 /* Random operations, compared with what a plain array says. */
 static void test_model(void **state)
 {
@@ -364,6 +522,7 @@ static void *worker_run(void *arg)
 	return NULL;
 }
 
+/* Also while it grows. */
 static void test_queues_share_without_a_lock(void **state)
 {
 	struct fixture f;
@@ -374,6 +533,8 @@ static void test_queues_share_without_a_lock(void **state)
 		w[i] = (struct worker){.b = f.b, .id = i};
 		assert_int_equal(pthread_create(&w[i].thread, NULL, worker_run, &w[i]), 0);
 	}
+	for (uint64_t mib = 2; mib <= 64; mib++)
+		assert_int_equal(resize(&f, mib << 20), mib << 20);
 	for (unsigned i = 0; i < 2; i++) {
 		assert_int_equal(pthread_join(w[i].thread, NULL), 0);
 		assert_false(w[i].failed);
@@ -395,6 +556,11 @@ int main(void)
 		cmocka_unit_test(test_retries_are_bounded),
 		cmocka_unit_test(test_memfd_cannot_be_shrunk),
 		cmocka_unit_test(test_impossible_sizes_are_refused),
+		cmocka_unit_test(test_takeover_finds_data_and_holes),
+		cmocka_unit_test(test_takeover_needs_the_memory),
+		cmocka_unit_test(test_grows_and_never_shrinks),
+		cmocka_unit_test(test_growth_that_is_impossible_changes_nothing),
+		cmocka_unit_test(test_discard_at_the_old_end_spares_the_new_part),
 		cmocka_unit_test(test_model),
 		cmocka_unit_test(test_queues_share_without_a_lock),
 	};

@@ -67,6 +67,22 @@ static void test_limits_follow_the_request(void **state)
 	assert_int_equal(limits.max_write_zeroes_bytes, 0);
 }
 
+static void test_takes_any_size_and_any_predecessor(void **state)
+{
+	struct backend_request req = request;
+	struct backend *b;
+	struct limits limits;
+	uint64_t size = 0;
+
+	req.takeover = true;
+	req.kept_fd = -1;
+	assert_int_equal(null_backend.open(&req, &b, &limits), 0);
+	req.size_bytes = 1ULL << 50;
+	assert_int_equal(null_backend.resize(b, &req, &size), 0);
+	assert_int_equal(size, 1ULL << 50);
+	assert_null(null_backend.get_kept_fd); /* nothing to keep */
+}
+
 static void test_size_is_required(void **state)
 {
 	const struct backend_request req = {.device = "n"};
@@ -92,6 +108,7 @@ int main(void)
 		cmocka_unit_test(test_read_gives_zeros),
 		cmocka_unit_test(test_everything_else_succeeds_without_a_buffer),
 		cmocka_unit_test(test_limits_follow_the_request),
+		cmocka_unit_test(test_takes_any_size_and_any_predecessor),
 		cmocka_unit_test(test_size_is_required),
 		cmocka_unit_test(test_registry_finds_by_type),
 	};
