@@ -9,9 +9,11 @@
 #define SYSTEMD_SOCKET     "/run/systemd/private"
 #define SYSTEMD_SERVICE    "org.freedesktop.systemd1"
 #define SYSTEMD_PATH       "/org/freedesktop/systemd1"
+#define SYSTEMD_SHUTDOWN   "shutdown.target"
 #define SYSTEMD_TIMEOUT_US (5 * 1000 * 1000)
 
 DEFINE_AUTO(sd_bus *, sd_bus_close_unref);
+DEFINE_AUTO(sd_bus_message *, sd_bus_message_unref);
 
 static const char *const systemd_states[] = {
 	[SYSTEMD_INITIALIZING] = "initializing", [SYSTEMD_STARTING] = "starting",
@@ -61,39 +63,32 @@ static int systemd_connect(sd_bus **ret)
 	return 0;
 }
 
-static int systemd_get_property(const char *path, const char *interface, const char *property,
-				char **ret)
+/* What the calls of sd-bus return once PID 1 has turned into something else. */
+static int systemd_translate(int r)
 {
-	AUTO(sd_bus_close_unref) sd_bus *bus = NULL;
-	char *value;
-	int r;
-
-	r = systemd_connect(&bus);
-	if (r < 0)
-		return r;
-	r = sd_bus_get_property_string(bus, SYSTEMD_SERVICE, path, interface, property, NULL,
-				       &value);
-	if (r == -ECONNRESET || r == -ENOTCONN || r == -EPIPE)
-		return -EHOSTDOWN;
-	if (r < 0)
-		return r;
-	*ret = value;
-	return 0;
+	return r == -ECONNRESET || r == -ENOTCONN || r == -EPIPE ? -EHOSTDOWN : r;
 }
 
-int systemd_get_state(enum systemd_state *ret)
+static int systemd_get_word(sd_bus *bus, const char *path, const char *interface,
+			    const char *property, char **ret)
+{
+	return systemd_translate(sd_bus_get_property_string(bus, SYSTEMD_SERVICE, path, interface,
+							    property, NULL, ret));
+}
+
+static int systemd_read_state(sd_bus *bus, enum systemd_state *ret)
 {
 	AUTO_FREE char *word = NULL;
-	int r;
+	int r = systemd_get_word(bus, SYSTEMD_PATH, SYSTEMD_SERVICE ".Manager", "SystemState",
+				 &word);
 
-	r = systemd_get_property(SYSTEMD_PATH, SYSTEMD_SERVICE ".Manager", "SystemState", &word);
 	if (r < 0)
 		return r;
 	*ret = systemd_find_word(systemd_states, ARRAY_SIZE(systemd_states), word);
 	return 0;
 }
 
-int systemd_get_unit_state(const char *unit, enum systemd_unit_state *ret)
+static int systemd_read_unit_state(sd_bus *bus, const char *unit, enum systemd_unit_state *ret)
 {
 	AUTO_FREE char *path = NULL, *word = NULL;
 	int r;
@@ -102,10 +97,73 @@ int systemd_get_unit_state(const char *unit, enum systemd_unit_state *ret)
 	if (r < 0)
 		return r;
 	/* Asking for the object of a unit makes systemd load it, so there is one for any name. */
-	r = systemd_get_property(path, SYSTEMD_SERVICE ".Unit", "ActiveState", &word);
+	r = systemd_get_word(bus, path, SYSTEMD_SERVICE ".Unit", "ActiveState", &word);
 	if (r < 0)
 		return r;
 	*ret = systemd_find_word(systemd_unit_states, ARRAY_SIZE(systemd_unit_states), word);
+	return 0;
+}
+
+/* A job is queued or runs for the unit. */
+static int systemd_read_has_job(sd_bus *bus, const char *unit, bool *ret)
+{
+	AUTO(sd_bus_message_unref) sd_bus_message *m = NULL;
+	AUTO_FREE char *path = NULL;
+	uint32_t id;
+	int r;
+
+	r = sd_bus_path_encode(SYSTEMD_PATH "/unit", unit, &path);
+	if (r >= 0)
+		r = systemd_translate(sd_bus_get_property(bus, SYSTEMD_SERVICE, path,
+							  SYSTEMD_SERVICE ".Unit", "Job", NULL, &m,
+							  "(uo)"));
+	if (r >= 0)
+		r = sd_bus_message_read(m, "(uo)", &id, NULL);
+	if (r < 0)
+		return r;
+	*ret = id != 0;
+	return 0;
+}
+
+int systemd_get_state(enum systemd_state *ret)
+{
+	AUTO(sd_bus_close_unref) sd_bus *bus = NULL;
+	int r = systemd_connect(&bus);
+
+	return r < 0 ? r : systemd_read_state(bus, ret);
+}
+
+int systemd_get_unit_state(const char *unit, enum systemd_unit_state *ret)
+{
+	AUTO(sd_bus_close_unref) sd_bus *bus = NULL;
+	int r = systemd_connect(&bus);
+
+	return r < 0 ? r : systemd_read_unit_state(bus, unit, ret);
+}
+
+int systemd_is_stopping(bool *ret)
+{
+	AUTO(sd_bus_close_unref) sd_bus *bus = NULL;
+	enum systemd_unit_state unit;
+	enum systemd_state state;
+	bool has_job;
+	int r;
+
+	r = systemd_connect(&bus);
+	if (r == 0)
+		r = systemd_read_state(bus, &state);
+	if (r < 0)
+		return r;
+	if (state != SYSTEMD_INITIALIZING && state != SYSTEMD_STARTING) {
+		*ret = state == SYSTEMD_STOPPING;
+		return 0;
+	}
+	r = systemd_read_unit_state(bus, SYSTEMD_SHUTDOWN, &unit);
+	if (r == 0)
+		r = systemd_read_has_job(bus, SYSTEMD_SHUTDOWN, &has_job);
+	if (r < 0)
+		return r;
+	*ret = has_job || unit == SYSTEMD_UNIT_ACTIVE;
 	return 0;
 }
 

@@ -20,6 +20,14 @@ enum systemd_state {
 /* 0; -EHOSTDOWN: systemd does not run here, or has left already; else -errno. */
 int systemd_get_state(enum systemd_state *ret);
 
+/**
+ * systemd_is_stopping() - whether the machine goes down
+ *
+ * Also if it does so before it has come up, which SystemState does not tell with systemd 252.
+ * Return: as systemd_get_state().
+ */
+int systemd_is_stopping(bool *ret);
+
 enum systemd_unit_state {
 	SYSTEMD_UNIT_ACTIVE,
 	SYSTEMD_UNIT_RELOADING,

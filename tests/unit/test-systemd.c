@@ -19,6 +19,7 @@ struct fake {
 	char system_state[32];
 	char unit_state[32];
 	char asked_for[128]; /* path of the unit */
+	uint32_t job_id;     /* of that unit */
 };
 
 static char dir[64], socket_path[96];
@@ -27,6 +28,12 @@ static int fake_get(sd_bus *bus, const char *path, const char *interface, const 
 		    sd_bus_message *reply, void *arg, sd_bus_error *error)
 {
 	return sd_bus_message_append(reply, "s", (const char *)arg);
+}
+
+static int fake_get_job(sd_bus *bus, const char *path, const char *interface, const char *property,
+			sd_bus_message *reply, void *arg, sd_bus_error *error)
+{
+	return sd_bus_message_append(reply, "(uo)", *(const uint32_t *)arg, "/");
 }
 
 static const sd_bus_vtable manager_vtable[] = {
@@ -38,6 +45,7 @@ static const sd_bus_vtable manager_vtable[] = {
 static const sd_bus_vtable unit_vtable[] = {
 	SD_BUS_VTABLE_START(0),
 	SD_BUS_PROPERTY("ActiveState", "s", fake_get, offsetof(struct fake, unit_state), 0),
+	SD_BUS_PROPERTY("Job", "(uo)", fake_get_job, offsetof(struct fake, job_id), 0),
 	SD_BUS_VTABLE_END,
 };
 
@@ -167,15 +175,47 @@ static void test_state_of_a_unit(void **state)
 	}
 }
 
+static void test_machine_goes_down(void **state)
+{
+	const struct {
+		const char *state, *unit_state; /* of shutdown.target */
+		uint32_t job_id;
+		bool want;
+	} cases[] = {
+		{"running", "inactive", 0, false},     {"degraded", "inactive", 0, false},
+		{"stopping", "inactive", 7, true},     {"starting", "inactive", 0, false},
+		{"starting", "inactive", 7, true},     {"initializing", "inactive", 0, false},
+		{"initializing", "inactive", 7, true}, {"starting", "active", 0, true},
+		{"maintenance", "inactive", 0, false},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct fake f = {.job_id = cases[i].job_id};
+		bool got = !cases[i].want;
+
+		snprintf(f.system_state, sizeof(f.system_state), "%s", cases[i].state);
+		snprintf(f.unit_state, sizeof(f.unit_state), "%s", cases[i].unit_state);
+		fake_start(&f);
+		assert_int_equal(systemd_is_stopping(&got), 0);
+		fake_stop(&f);
+		assert_int_equal(got, cases[i].want);
+		if (f.asked_for[0])
+			assert_string_equal(f.asked_for,
+					    "/org/freedesktop/systemd1/unit/shutdown_2etarget");
+	}
+}
+
 static void test_no_systemd(void **state)
 {
 	enum systemd_state got = SYSTEMD_UNKNOWN;
 	enum systemd_unit_state unit = SYSTEMD_UNIT_UNKNOWN;
+	bool stopping;
 	struct fake f = {.hangs_up = true};
 
 	unlink(socket_path);
 	assert_int_equal(systemd_get_state(&got), -EHOSTDOWN);
 	assert_int_equal(systemd_get_unit_state("x.service", &unit), -EHOSTDOWN);
+	assert_int_equal(systemd_is_stopping(&stopping), -EHOSTDOWN);
 
 	fake_start(&f);
 	assert_int_equal(systemd_get_state(&got), -EHOSTDOWN);
@@ -206,6 +246,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_state_of_the_system),
 		cmocka_unit_test(test_state_of_a_unit),
+		cmocka_unit_test(test_machine_goes_down),
 		cmocka_unit_test(test_no_systemd),
 	};
 
