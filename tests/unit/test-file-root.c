@@ -320,6 +320,40 @@ static void test_read_only_block_device(void **state)
 	assert_int_equal(try_open(f), 0);
 }
 
+static void test_grown_block_device(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t size = 0;
+
+	make_loop(f, 512, 0);
+	f->req.size_bytes = 0;
+	open_backend(f);
+	assert_int_equal(file_backend.resize(f->b, &f->req, &size), 0);
+	assert_int_equal(size, 8 * BUF_BYTES);
+	assert_int_equal(truncate(f->image, 16 * BUF_BYTES), 0);
+	assert_int_equal(ioctl(f->loop_fd, LOOP_SET_CAPACITY, 0), 0);
+	assert_int_equal(file_backend.resize(f->b, &f->req, &size), 0);
+	assert_int_equal(size, 16 * BUF_BYTES);
+	fill(f, 15 * BUF_BYTES, BUF_BYTES, 0x41);
+	expect(f, 15 * BUF_BYTES, BUF_BYTES, 0x41);
+	f->req.size_bytes = 32 * BUF_BYTES; /* it is what it is */
+	assert_int_equal(file_backend.resize(f->b, &f->req, &size), -EINVAL);
+	f->req.size_bytes = 0;
+	assert_int_equal(truncate(f->image, 8 * BUF_BYTES), 0);
+	assert_int_equal(ioctl(f->loop_fd, LOOP_SET_CAPACITY, 0), 0);
+	assert_int_equal(file_backend.resize(f->b, &f->req, &size), -EINVAL);
+	assert_int_equal(size, 16 * BUF_BYTES);
+	close_backend(f);
+
+	f->req.takeover = true;
+	f->req.size_bytes = 4 * BUF_BYTES; /* of the device, which has not heard of more */
+	open_backend(f);
+	assert_int_equal(f->limits.size_bytes, 4 * BUF_BYTES);
+	close_backend(f);
+	f->req.size_bytes = 9 * BUF_BYTES;
+	assert_int_equal(try_open(f), -EINVAL);
+}
+
 static void test_smaller_blocks_than_the_device(void **state)
 {
 	struct fixture *f = *state;
@@ -357,6 +391,7 @@ int main(void)
 		TEST(test_block_device),
 		TEST(test_block_device_size_and_claim),
 		TEST(test_read_only_block_device),
+		TEST(test_grown_block_device),
 		TEST(test_smaller_blocks_than_the_device),
 	};
 	char mnt[80];
