@@ -51,6 +51,10 @@ static struct {
 };
 
 static _Thread_local const char *log_device;
+static _Thread_local struct {
+	char *buf;
+	size_t size;
+} log_capture;
 
 static const struct {
 	const char *name;
@@ -82,6 +86,12 @@ const char *log_set_device(const char *name)
 
 	log_device = name;
 	return before;
+}
+
+void log_set_capture(char *buf, size_t size)
+{
+	log_capture.buf = buf;
+	log_capture.size = size;
 }
 
 /* Is stderr the journal's stream? Then fields and levels go to the journal by its own protocol. */
@@ -283,6 +293,8 @@ int log_write(int level, int r, const char *file, int line, const char *func, co
 	errno = -r;
 	vsnprintf(rec.text, sizeof(rec.text), fmt, ap);
 	va_end(ap);
+	if (level == LOG_ERR && log_capture.buf)
+		snprintf(log_capture.buf, log_capture.size, "%s", rec.text);
 	log_push(&rec);
 	errno = saved;
 	return r;

@@ -8,6 +8,7 @@
  */
 #include <errno.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <syslog.h>
 
 /* Messages above this level are dropped. LOG_INFO unless told; any thread. */
@@ -23,6 +24,14 @@ int log_level_from_string(const char *s, int *ret_level);
  * Return: what was set before, to be set again.
  */
 const char *log_set_device(const char *name);
+
+/**
+ * log_set_capture() - where this thread's errors go as well
+ * @buf:	gets the text of each message of LOG_ERR, so that the last one stays; NULL: nowhere
+ *
+ * For whoever has to tell later why something failed that reports its failures by itself.
+ */
+void log_set_capture(char *buf, size_t size);
 
 /* Hand the writing to a thread. 0 or -errno; without it messages are written by the caller. */
 int log_start(void);

@@ -77,6 +77,22 @@ static void test_errno_survives(void **state)
 	assert_int_equal(errno, ENOTTY);
 }
 
+static void test_the_last_error_is_captured(void **state)
+{
+	char text[16] = "";
+
+	log_set_capture(text, sizeof(text));
+	log_warning("only a warning");
+	assert_string_equal(text, "");
+	log_error("first");
+	log_error_errno(-ENOENT, "no: %m");
+	log_info("behind it");
+	assert_string_equal(text, "no: No such fil");
+	log_set_capture(NULL, 0);
+	log_error("not captured");
+	assert_string_equal(text, "no: No such fil");
+}
+
 static void test_thread_writes_everything_in_order(void **state)
 {
 	char want[4096] = "";
@@ -111,6 +127,7 @@ int main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(test_levels, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_errno_survives, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_the_last_error_is_captured, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_thread_writes_everything_in_order, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_a_reader_that_does_not_read_costs_no_time,
