@@ -91,6 +91,7 @@ def build():
             shutil.rmtree(tree, ignore_errors=True)
             commands.append(["meson", "setup", "-Dwerror=true", "-Dtests=false", str(tree), str(SOURCE)])
         commands.append(["meson", "compile", "-C", str(tree)])
+        commands.append(["meson", "compile", "-C", str(tree), "vm-tools"])
         commands.append(["meson", "install", "-C", str(tree), "--quiet", "--no-rebuild", "--destdir", str(dest) + ".new"])
         shutil.rmtree(str(dest) + ".new", ignore_errors=True)
         env = dict(os.environ, LC_ALL="C.UTF-8")
@@ -107,6 +108,11 @@ def build():
             if (new / name).is_dir():
                 shutil.copytree(new / name, new / "usr" / name, symlinks=True, dirs_exist_ok=True)
                 shutil.rmtree(new / name)
+        # what cases run and nobody installs
+        tools = new / "usr/local/bin"
+        tools.mkdir(parents=True)
+        for tool in ("torture", "pauses"):
+            shutil.copy2(tree / "tests/tools" / tool, tools)
         shutil.rmtree(top / "units", ignore_errors=True)
         (top / "units").mkdir()
         for variant in (tree / "units").glob("ublk@.service.*"):
@@ -154,6 +160,8 @@ class Guest:
             (payload / "cases" / f"{name}.sh").write_text(script)
         (payload / "list").write_text("".join(f"{limit} {name}\n" for limit, name, _ in jobs))
         env = {"VM_TOKEN": self.token, "VM_KIND": self.kind, "VM_ROW": self.row, "VM_LONG": 0, **self.env}
+        if seconds := os.environ.get("VM_TORTURE_SECONDS"):
+            env["VM_TORTURE_SECONDS"] = int(seconds)
         (payload / "env").write_text("".join(f"{k}={v}\n" for k, v in env.items()))
         if self.dest is not None:
             shutil.copytree(self.dest, payload / "dest", symlinks=True)
