@@ -146,7 +146,7 @@ int systemd_is_stopping(bool *ret)
 	AUTO(sd_bus_close_unref) sd_bus *bus = NULL;
 	enum systemd_unit_state unit;
 	enum systemd_state state;
-	bool has_job;
+	bool has_job = false;
 	int r;
 
 	r = systemd_connect(&bus);
