@@ -177,3 +177,8 @@ int params_check(const struct limits *limits, uint32_t page_bytes, const char **
 	*ret_why = why;
 	return -EINVAL;
 }
+
+uint64_t params_sectors(uint64_t bytes)
+{
+	return bytes >> SECTOR_SHIFT;
+}

@@ -51,3 +51,6 @@ void params_init_raw(uint8_t raw[static PARAMS_RAW_BYTES]);
  * Return: 0; -EINVAL.
  */
 int params_check(const struct limits *limits, uint32_t page_bytes, const char **ret_why);
+
+/* The kernel's unit of sizes, 512 bytes. */
+uint64_t params_sectors(uint64_t bytes);

@@ -237,6 +237,11 @@ bool ctrl_is_legacy(const struct ctrl *c)
 	return c->legacy;
 }
 
+bool ctrl_has_feature(const struct ctrl *c, uint64_t feature)
+{
+	return c->features & feature;
+}
+
 int ctrl_get_features(struct ctrl *c, uint64_t *ret_features)
 {
 	*ret_features = c->features;
@@ -373,4 +378,21 @@ int ctrl_del_dev(struct ctrl *c, uint32_t dev_id)
 int ctrl_del_dev_async(struct ctrl *c, uint32_t dev_id)
 {
 	return ctrl_simple(c, CTRL_DEL_DEV_ASYNC, dev_id, 0);
+}
+
+int ctrl_start_user_recovery(struct ctrl *c, uint32_t dev_id)
+{
+	return ctrl_simple(c, CTRL_START_USER_RECOVERY, dev_id, 0);
+}
+
+int ctrl_end_user_recovery(struct ctrl *c, uint32_t dev_id, pid_t server)
+{
+	return ctrl_simple(c, CTRL_END_USER_RECOVERY, dev_id, (uint64_t)server);
+}
+
+int ctrl_update_size(struct ctrl *c, uint32_t dev_id, uint64_t size_bytes)
+{
+	if (!(c->features & FEATURE_UPDATE_SIZE))
+		return -EOPNOTSUPP;
+	return ctrl_simple(c, CTRL_UPDATE_SIZE, dev_id, params_sectors(size_bytes));
 }

@@ -47,6 +47,8 @@ unsigned ctrl_get_deadline_s(enum ctrl_op op);
 /* A kernel before 6.4, whose commands are plain numbers, also those of the queues. */
 bool ctrl_is_legacy(const struct ctrl *c);
 
+bool ctrl_has_feature(const struct ctrl *c, uint64_t feature);
+
 /* FEATURE_* that the running kernel has; 0 with kernels before 6.5, which cannot tell. */
 int ctrl_get_features(struct ctrl *c, uint64_t *ret_features);
 
@@ -92,3 +94,18 @@ int ctrl_del_dev(struct ctrl *c, uint32_t dev_id);
 
 /* Does not wait: the id is free when ctrl_get_dev_info() says -ENODEV. Since 6.9. */
 int ctrl_del_dev_async(struct ctrl *c, uint32_t dev_id);
+
+/**
+ * ctrl_start_user_recovery() - begin to take over a device whose server is gone
+ *
+ * -EBUSY: not gone yet, try again; -EINVAL: the device cannot be recovered. Before 6.15, a second
+ * one after a server that died while it fetched can crash the kernel.
+ */
+int ctrl_start_user_recovery(struct ctrl *c, uint32_t dev_id);
+
+/* Waits for the fetches as ctrl_start_dev(). The device is live on return, and what its users asked
+ * for meanwhile arrives. */
+int ctrl_end_user_recovery(struct ctrl *c, uint32_t dev_id, pid_t server);
+
+/* Of a live device only: some kernels crash otherwise. The kernel checks nothing. Since 6.16. */
+int ctrl_update_size(struct ctrl *c, uint32_t dev_id, uint64_t size_bytes);

@@ -280,7 +280,7 @@ void queue_look_for_slow(struct queue *q)
 		__atomic_store_n(&q->slow_op, oldest->op, __ATOMIC_RELAXED);
 		__atomic_store_n(&q->slow_offset_bytes, oldest->offset_bytes, __ATOMIC_RELAXED);
 	}
-	if (__atomic_exchange_n(&q->slow_n, n, __ATOMIC_RELEASE) == 0 && n > 0)
+	if ((__atomic_exchange_n(&q->slow_n, n, __ATOMIC_RELEASE) > 0) != (n > 0))
 		queue_signal(q);
 }
 

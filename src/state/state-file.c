@@ -12,6 +12,7 @@
 #include "util/fd.h"
 
 #define STATE_FILE      "state"
+#define DEFINITION_FILE "definition"
 #define STATE_MAX_BYTES (64 << 10)
 
 enum value_type { VALUE_U32, VALUE_HEX64, VALUE_PID, VALUE_TEXT, VALUE_BOOT_ID, VALUE_END };
@@ -29,6 +30,7 @@ static const struct value values[] = {
 	{"PID", VALUE_PID, offsetof(struct state, pid)},
 	{"FLAGS", VALUE_HEX64, offsetof(struct state, flags)},
 	{"DIGEST", VALUE_HEX64, offsetof(struct state, digest)},
+	{"TAKEOVER", VALUE_U32, offsetof(struct state, takeover)},
 	{"BACKEND", VALUE_TEXT, offsetof(struct state, backend)},
 	{"TARGET", VALUE_TEXT, offsetof(struct state, target)},
 	{"DEFINITION", VALUE_TEXT, offsetof(struct state, definition)},
@@ -126,6 +128,20 @@ int state_write(const char *name, const struct state *s)
 	if (fclose(f) != 0)
 		return -ENOMEM;
 	return fd_write_file(dir, STATE_FILE, text, len, 0644);
+}
+
+int state_write_definition(const char *name, const char *text, size_t len)
+{
+	AUTO_CLOSE int dir = -1;
+	int r = state_open_dir(name, false, &dir);
+
+	return r < 0 ? r : fd_write_file(dir, DEFINITION_FILE, text, len, 0644);
+}
+
+const char *state_definition_path(const char *name, char *buf, size_t size)
+{
+	snprintf(buf, size, "%s/%s/" DEFINITION_FILE, state_dir(), name);
+	return buf;
 }
 
 static int hex_digit(char c)

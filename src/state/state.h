@@ -5,6 +5,7 @@
  *
  *	NAME/lock	held (flock) by the process that serves NAME, all its life
  *	NAME/state	KEY=VALUE lines, replaced atomically: struct state
+ *	NAME/definition	what it serves, see state_write_definition()
  *	NAME/stats	counters, see stats.h
  *	NAME/reload	what came of the last reload
  *	udev/ublkbN	KEY=VALUE lines that the udev rule imports
@@ -33,6 +34,8 @@ struct state {
 	pid_t pid;        /* of the server */
 	uint64_t flags;   /* negotiated, FEATURE_* */
 	uint64_t digest;  /* of the definition */
+	uint32_t
+		takeover; /* 1: a server began to take the device over and has not come to the end */
 	char *backend;    /* Type= */
 	char *target;     /* what lies behind, for people: a path; may be empty */
 	char *definition; /* path of the main file */
@@ -79,6 +82,14 @@ int state_write_reload(const char *name, uint64_t n, int result, const char *tex
 
 /* 0, with a text to be freed; -ENOENT: there was none yet; -EBADMSG; else -errno. */
 int state_read_reload(const char *name, uint64_t *ret_n, int *ret_result, char **ret_text);
+
+/*
+ * NAME/definition: the one in force, as text, so that a successor can go on with it whatever the
+ * files in /etc say by then. Only under the lock.
+ */
+int state_write_definition(const char *name, const char *text, size_t len);
+/* Where it is; returns buf. */
+const char *state_definition_path(const char *name, char *buf, size_t size);
 
 /* Removes NAME/ with all in it, and the udev file of dev_id (UINT32_MAX: there is none). Only under
  * the lock, which is kept until its fd is closed; another process may take the name at once. */

@@ -84,6 +84,19 @@ int stats_create(const char *name, unsigned n_queues, struct stats *ret_s)
 	return 0;
 }
 
+void stats_continue(struct stats *s, const struct stats *from)
+{
+	if (stats_get_n_queues(s) != stats_get_n_queues(from))
+		return;
+	for (unsigned i = 0; i < stats_get_n_queues(s); i++) {
+		struct stats_queue *q = stats_get_queue(s, i);
+
+		*q = *stats_get_queue(from, i);
+		q->tid = 0;
+		q->in_flight = 0;
+	}
+}
+
 static int stats_check(const struct stats_header *h, size_t file_bytes)
 {
 	if (h->magic != STATS_MAGIC)

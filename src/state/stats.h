@@ -66,6 +66,9 @@ static inline uint64_t stats_read(const uint64_t *counter)
  * on return: a full /run cannot kill the writer later. */
 int stats_create(const char *name, unsigned n_queues, struct stats *ret_s);
 
+/* Go on counting where a predecessor stopped, if it had as many queues. */
+void stats_continue(struct stats *s, const struct stats *from);
+
 /* Maps it read-only. -ENOENT; -EPROTO: of another version; -EBADMSG: no such file at all. */
 int stats_open(const char *name, struct stats *ret_s);
 
