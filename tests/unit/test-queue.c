@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -19,6 +20,7 @@
 #include <liburing.h>
 
 #include "ring/queue.h"
+#include "ring/worker.h"
 #include "state/stats.h"
 #include "util/cleanup.h"
 
@@ -397,6 +399,214 @@ static void test_start_tells_what_failed(void **state)
 	assert_null(q);
 }
 
+/* Let go of the request that waits for disk.wait_fd. */
+static void release(int hold)
+{
+	uint64_t one = 1;
+
+	assert_int_equal(write(hold, &one, sizeof(one)), sizeof(one));
+}
+
+static void wait_submits(unsigned n)
+{
+	while (__atomic_load_n(&disk.n_submits, __ATOMIC_ACQUIRE) < n)
+		;
+}
+
+static void test_drain_answers_all_and_takes_nothing_new(void **state)
+{
+	AUTO_CLOSE int hold = eventfd(0, EFD_CLOEXEC);
+	struct queue *q;
+	int r = 1;
+
+	disk.through_ring = true;
+	disk.wait_fd = hold;
+	driver.at_end = END_IDLE;
+	add(1, IO_READ, 0, 4096);
+	add(1, IO_WRITE, 8192, 4096); /* is there as soon as the first is answered */
+	q = start(&disk_limits);
+	wait_submits(1);
+	queue_drain(q);
+	usleep(20000);
+	assert_false(queue_has_ended(q, &r)); /* waits for the backend */
+	assert_int_equal(driver.n_results[1], 0);
+	release(hold);
+	assert_int_equal(wait_end(q), 0);
+	queue_stop(q);
+	assert_int_equal(driver.n_results[1], 1);
+	assert_int_equal(driver.results[1][0], 4096);
+	assert_int_equal(disk.n_submits, 1); /* the second is for the successor */
+}
+
+static void test_drain_of_an_idle_queue_ends_it(void **state)
+{
+	struct queue *q;
+
+	driver.at_end = END_IDLE;
+	q = start(&disk_limits);
+	queue_drain(q);
+	assert_int_equal(wait_end(q), 0);
+	queue_stop(q);
+	for (unsigned tag = 0; tag < DEPTH; tag++)
+		assert_int_equal(driver.n_results[tag], 0);
+}
+
+static struct queue *start_on(struct worker *w)
+{
+	const struct queue_config config = {
+		.worker = w,
+		.dev_fd = dev_fd,
+		.depth = DEPTH,
+		.desc_size_bytes = 24,
+		.limits = &disk_limits,
+		.ops = &disk_ops,
+		.stats = &stats,
+		.event_fd = event_fd,
+	};
+	struct queue *q = NULL;
+
+	assert_int_equal(queue_start(&config, &q), 0);
+	return q;
+}
+
+static void test_queues_share_a_worker(void **state)
+{
+	struct workers *set = NULL;
+	struct queue *a, *b;
+	int r;
+
+	assert_int_equal(workers_new(1, &set), 0);
+	assert_true(workers_beat(set));
+	add(0, IO_READ, 0, 4096);
+	add(1, IO_FLUSH, 0, 0);
+	a = start_on(workers_pick(set)); /* takes both, and is told that its device was stopped */
+	assert_int_equal(wait_end(a), 0);
+	assert_int_equal(driver.results[0][0], 4096);
+	assert_int_equal(driver.n_results[1], 1);
+	queue_stop(a);
+	/* The worker goes on with others, which end together when they are drained. */
+	driver.at_end = END_IDLE;
+	a = start_on(workers_pick(set));
+	b = start_on(workers_pick(set));
+	queue_drain(a);
+	while (!workers_beat(set))
+		;
+	while (!workers_beat(set))
+		; /* it has turned since, so it has seen the order */
+	assert_false(queue_has_ended(a, &r));
+	queue_drain(b);
+	while (!queue_has_ended(a, &r) || !queue_has_ended(b, &r))
+		;
+	queue_stop(a);
+	queue_stop(b);
+	workers_free(set);
+}
+
+static int slow_job(struct worker *w, void *arg)
+{
+	int *hold = arg;
+	uint64_t n;
+
+	return (int)read(*hold, &n, sizeof(n));
+}
+
+static void *call_slow_job(void *arg)
+{
+	void **args = arg;
+
+	(void)worker_call(args[0], slow_job, args[1]);
+	return NULL;
+}
+
+static void test_a_thread_that_does_not_turn_misses_its_beat(void **state)
+{
+	const struct worker_config config = {.name = "test", .n_sqes = 8, .n_files = 8};
+	AUTO_CLOSE int hold = eventfd(0, EFD_CLOEXEC);
+	struct worker *w = NULL;
+	pthread_t caller;
+
+	assert_int_equal(worker_start(&config, &w), 0);
+	assert_true(worker_beat(w));
+	while (!worker_beat(w))
+		;
+	assert_int_equal(pthread_create(&caller, NULL, call_slow_job, (void *[]){w, &hold}), 0);
+	/* The first one that it does not answer; those before may have come first. */
+	while (worker_beat(w))
+		usleep(1000);
+	usleep(50000);
+	assert_false(worker_beat(w));
+	release(hold);
+	pthread_join(caller, NULL);
+	while (!worker_beat(w))
+		;
+	worker_stop(w);
+}
+
+static void test_slow_requests_are_seen_by_their_beats(void **state)
+{
+	AUTO_CLOSE int hold = eventfd(0, EFD_CLOEXEC);
+	struct queue_slow slow;
+	struct queue *q;
+
+	disk.through_ring = true;
+	disk.wait_fd = hold;
+	driver.at_end = END_IDLE;
+	add(2, IO_WRITE, 8192, 4096);
+	q = start(&disk_limits);
+	queue_set_slow(q, 2);
+	wait_submits(1);
+	queue_get_slow(q, &slow);
+	assert_int_equal(slow.n, 0);
+	do {
+		(void)queue_beat(q);
+		queue_get_slow(q, &slow);
+	} while (slow.n == 0);
+	assert_int_equal(slow.n, 1);
+	assert_int_equal(slow.op, IO_WRITE);
+	assert_int_equal(slow.offset_bytes, 8192);
+	release(hold);
+	do {
+		(void)queue_beat(q);
+		queue_get_slow(q, &slow);
+	} while (slow.n > 0);
+	queue_stop(q);
+}
+
+/* Every move, allowed or not: what is not named here must not be. */
+static void test_states_move_as_the_tables_say(void **state)
+{
+	static const enum io_state io[][2] = {{IO_IDLE, IO_AT_KERNEL},
+					      {IO_AT_KERNEL, IO_AT_BACKEND},
+					      {IO_AT_KERNEL, IO_DEAD},
+					      {IO_AT_BACKEND, IO_ANSWERED},
+					      {IO_ANSWERED, IO_AT_KERNEL}};
+	static const enum queue_state queue[][2] = {
+		{QUEUE_SERVING, QUEUE_STOPPING}, {QUEUE_SERVING, QUEUE_DRAINING},
+		{QUEUE_SERVING, QUEUE_ENDED},    {QUEUE_STOPPING, QUEUE_ENDED},
+		{QUEUE_DRAINING, QUEUE_DRAINED}, {QUEUE_DRAINING, QUEUE_ENDED},
+		{QUEUE_DRAINED, QUEUE_ENDED},
+	};
+
+	for (enum io_state from = 0; from < N_IO_STATES; from++) {
+		for (enum io_state to = 0; to < N_IO_STATES; to++) {
+			bool want = false;
+
+			for (size_t i = 0; i < ARRAY_SIZE(io); i++)
+				want |= io[i][0] == from && io[i][1] == to;
+			assert_int_equal(io_may_go(from, to), want);
+		}
+	}
+	for (enum queue_state from = 0; from < N_QUEUE_STATES; from++) {
+		for (enum queue_state to = 0; to < N_QUEUE_STATES; to++) {
+			bool want = false;
+
+			for (size_t i = 0; i < ARRAY_SIZE(queue); i++)
+				want |= queue[i][0] == from && queue[i][1] == to;
+			assert_int_equal(queue_may_go(from, to), want);
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -414,6 +624,16 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_an_answer_that_must_not_be_ends_the_queue,
 						setup, teardown),
 		cmocka_unit_test_setup_teardown(test_start_tells_what_failed, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_drain_answers_all_and_takes_nothing_new, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_drain_of_an_idle_queue_ends_it, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_queues_share_a_worker, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_thread_that_does_not_turn_misses_its_beat,
+						setup, teardown),
+		cmocka_unit_test_setup_teardown(test_slow_requests_are_seen_by_their_beats, setup,
+						teardown),
+		cmocka_unit_test(test_states_move_as_the_tables_say),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
