@@ -132,6 +132,20 @@ int orphan_delete(struct ctrl *ctrl, uint32_t dev_id, unsigned wait_ms)
 	}
 }
 
+int orphan_try_stop(struct ctrl *ctrl, uint32_t dev_id, struct holders *holders)
+{
+	int r = holders_find(dev_id, holders);
+
+	if (holders->n > 0)
+		return -EBUSY;
+	if (r == -ENODEV)
+		return 0; /* it has no block device */
+	if (r < 0)
+		return r;
+	r = ctrl_try_stop_dev(ctrl, dev_id);
+	return r == -EOPNOTSUPP || r == -ENODEV ? 0 : r;
+}
+
 int orphan_remove(struct ctrl *ctrl, uint32_t dev_id, unsigned wait_ms, const char **ret_step)
 {
 	int r;

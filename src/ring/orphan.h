@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "ring/ctrl.h"
+#include "state/holders.h"
 #include "state/state.h"
 #include "util/cleanup.h"
 
@@ -53,6 +54,17 @@ bool orphan_is_marked(const struct dev_info *info, const char *name);
  * Return: 0: gone; 1: it goes when its last user does; else -errno.
  */
 int orphan_delete(struct ctrl *ctrl, uint32_t dev_id, unsigned wait_ms);
+
+/**
+ * orphan_try_stop() - stop a device that nobody serves, if nobody uses it either
+ * @holders:	who uses it; initialized by the caller
+ *
+ * The kernel knows best, but cannot be asked before 7.0; /proc and /sys do not show those who are just
+ * letting go of it, and wait for what they have written.
+ * Return: 0: nobody uses it, and orphan_remove() is in order; -EBUSY: see @holders, which is empty if
+ * the kernel says so and nobody can be seen; else -errno.
+ */
+int orphan_try_stop(struct ctrl *ctrl, uint32_t dev_id, struct holders *holders);
 
 /**
  * orphan_remove() - stop and delete a device that nobody serves, and tell udev no more of it
