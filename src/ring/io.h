@@ -50,9 +50,10 @@ struct io {
 	/* the queue's */
 	struct queue *queue;
 	uint16_t tag;
-	uint8_t state;  /* enum io_state */
-	int32_t result; /* while ANSWERED */
-	uint32_t beat;  /* of the worker, when it went to the backend */
+	uint8_t state;   /* enum io_state */
+	int32_t result;  /* while ANSWERED */
+	uint32_t beat;   /* of the worker, when it went to the backend */
+	struct io *next; /* while it waits in a throttle_queue */
 };
 
 /* Operations of a backend on the queue's thread. Only queue_init() may block. */
