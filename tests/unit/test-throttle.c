@@ -471,38 +471,60 @@ static void test_order_is_kept_among_equals(void **state)
 	sim_stop(&s);
 }
 
-/* Neither overflows nor divides by zero: what waits has a time, and it is not in the past. */
+static long double cost_ns(uint64_t n, uint64_t per_s)
+{
+	long double ns = 1e9L * (long double)n / (long double)per_s;
+
+	return MIN(ns, (long double)(1ULL << 61)); /* 73 years */
+}
+
+/* Neither overflows nor divides by zero: what waits has the time that it should have. */
+static void check_extreme(uint64_t read_bytes, uint64_t read_iops, uint64_t len_bytes,
+			  uint64_t now_ns)
+{
+	const struct throttle_rates r = {.read_bytes = read_bytes, .read_iops = read_iops};
+	long double want_ns =
+		MAX(cost_ns(MIN(len_bytes, 1ULL << 32), read_bytes), cost_ns(1, read_iops));
+	struct io ios[2 * N_QUEUES];
+	uint64_t wait_ns = 0;
+	struct sim s;
+
+	sim_start(&s, &r);
+	for (unsigned i = 0; i < ARRAY_SIZE(ios); i++) {
+		ios[i] = (struct io){.op = IO_READ, .len_bytes = len_bytes};
+		throttle_admit(&s.queues[i % N_QUEUES], s.t, &ios[i], now_ns);
+		if (i != 1)
+			continue;
+		/* It waits for the first one, but for what could go in a burst. */
+		throttle_next(&s.queues[1], s.t, now_ns, &wait_ns);
+		if (want_ns > 21 * MS) {
+			assert_true(wait_ns >= want_ns * 0.9999L - 20 * MS - 1);
+			assert_true(wait_ns <= want_ns);
+		} else if (now_ns > 20 * MS) {
+			assert_true(wait_ns == UINT64_MAX);
+		}
+	}
+	for (unsigned q = 0; q < N_QUEUES; q++) {
+		while (throttle_next(&s.queues[q], s.t, now_ns, &wait_ns))
+			;
+		assert_true(wait_ns > 0);
+		assert_true(wait_ns == UINT64_MAX || wait_ns <= 1ULL << 63);
+		take_all(&s.queues[q], s.t, 1ULL << 63);
+	}
+	sim_stop(&s);
+}
+
 static void test_extreme_rates_lengths_and_times(void **state)
 {
 	const uint64_t rates[] = {1,          2,          999999999, S,         S + 1,
 				  1ULL << 32, 1ULL << 62, INT64_MAX, UINT64_MAX};
 	const uint64_t lens[] = {512, MIB, UINT32_MAX, 1ULL << 40, UINT64_MAX};
-	const uint64_t times[] = {0, 1, 20 * MS, 1ULL << 62};
+	const uint64_t times[] = {0, 1, 21 * MS, 1ULL << 62};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rates) * ARRAY_SIZE(rates); i++) {
-		for (size_t j = 0; j < ARRAY_SIZE(lens) * ARRAY_SIZE(times); j++) {
-			const struct throttle_rates r = {.read_bytes = rates[i % ARRAY_SIZE(rates)],
-							 .read_iops = rates[i / ARRAY_SIZE(rates)]};
-			uint64_t wait_ns, now_ns = times[j / ARRAY_SIZE(lens)];
-			struct io ios[2 * N_QUEUES];
-			struct sim s;
-
-			sim_start(&s, &r);
-			for (unsigned k = 0; k < ARRAY_SIZE(ios); k++) {
-				ios[k] = (struct io){.op = IO_READ,
-						     .len_bytes = lens[j % ARRAY_SIZE(lens)]};
-				throttle_admit(&s.queues[k / 2], s.t, &ios[k], now_ns);
-			}
-			for (unsigned q = 0; q < N_QUEUES; q++) {
-				wait_ns = 0;
-				while (throttle_next(&s.queues[q], s.t, now_ns, &wait_ns))
-					;
-				assert_true(wait_ns > 0);
-				assert_true(wait_ns == UINT64_MAX || wait_ns <= 1ULL << 63);
-				take_all(&s.queues[q], s.t, 1ULL << 63);
-			}
-			sim_stop(&s);
-		}
+		for (size_t j = 0; j < ARRAY_SIZE(lens) * ARRAY_SIZE(times); j++)
+			check_extreme(rates[i % ARRAY_SIZE(rates)], rates[i / ARRAY_SIZE(rates)],
+				      lens[j % ARRAY_SIZE(lens)], times[j / ARRAY_SIZE(lens)]);
 	}
 }
 
