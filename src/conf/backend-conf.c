@@ -39,9 +39,10 @@ static const struct conf_name direct_io_names[] = {
 
 static const struct conf_key file_keys[] = {
 	{"Path", conf_parse_path, FIELD(path), .required = true},
-	{"Create", conf_parse_enum, FIELD(create), .names = create_names, .fallback = "no"},
+	{"Create", conf_parse_enum, FIELD(create), .names = create_names, .fallback = "no",
+	 .change = CONF_LIVE},
 	{"DirectIO", conf_parse_enum, FIELD(direct_io), .names = direct_io_names,
-	 .fallback = "auto"},
+	 .fallback = "auto", .change = CONF_RESTART},
 	{0},
 };
 

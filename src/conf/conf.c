@@ -70,19 +70,75 @@ int conf_parse_bool(const struct conf_value *v, const struct conf_key *key, void
 	return 0;
 }
 
-int conf_parse_u32(const struct conf_value *v, const struct conf_key *key, void *field,
-		   struct conf_diag *diag)
+static uint64_t conf_get_max(const struct conf_key *key)
+{
+	if (key->max > 0)
+		return key->max;
+	return key->width == sizeof(uint32_t) ? UINT32_MAX : UINT64_MAX;
+}
+
+static void conf_set_number(const struct conf_key *key, void *field, uint64_t n)
+{
+	uint32_t n32 = (uint32_t)n;
+
+	if (key->width == sizeof(n)) {
+		memcpy(field, &n, sizeof(n));
+		return;
+	}
+	assert(key->width == sizeof(n32) && n <= UINT32_MAX);
+	memcpy(field, &n32, sizeof(n32));
+}
+
+/* 1: the value is a word, and in the field; 0: it is none. */
+static int conf_parse_name(const struct conf_value *v, const struct conf_key *key, void *field)
 {
 	const struct conf_name *name = conf_find_name(key->names, v->value, strlen(v->value));
-	uint64_t max = key->max > 0 ? key->max : UINT32_MAX;
-	uint64_t n = UINT64_MAX;
-	uint32_t n32;
-	int r;
 
-	if (name) {
-		*(uint32_t *)field = name->value;
+	if (name)
+		conf_set_number(key, field, name->value);
+	return name != NULL;
+}
+
+/* -EINVAL: a value that could be read, or (-ERANGE) is too large to be, is out of its range. */
+static int conf_check_range(const struct conf_value *v, const struct conf_key *key, int r,
+			    uint64_t n, struct conf_diag *diag,
+			    const char *(*format)(uint64_t n, char *buf))
+{
+	bool below = r == 0 && n < key->min;
+	uint64_t limit = below ? key->min : conf_get_max(key);
+	char text[32];
+
+	if (r == 0 && !below && n <= limit)
 		return 0;
-	}
+	conf_error(diag, &v->place, "%s is %s %s", v->value, below ? "below" : "above",
+		   format(limit, text));
+	return -EINVAL;
+}
+
+static const char *conf_format_number(uint64_t n, char *buf)
+{
+	sprintf(buf, "%" PRIu64, n);
+	return buf;
+}
+
+static const char *conf_format_size(uint64_t bytes, char *buf)
+{
+	return format_size(bytes, buf);
+}
+
+static const char *conf_format_duration(uint64_t ns, char *buf)
+{
+	return format_duration(ns, buf);
+}
+
+int conf_parse_number(const struct conf_value *v, const struct conf_key *key, void *field,
+		      struct conf_diag *diag)
+{
+	uint64_t n = 0;
+	int r = conf_parse_name(v, key, field);
+
+	if (r > 0)
+		return 0;
 	r = parse_u64(v->value, &n);
 	if (r == -EINVAL) {
 		AUTO_FREE char *list = key->names ? conf_join_names(key->names) : NULL;
@@ -95,42 +151,61 @@ int conf_parse_u32(const struct conf_value *v, const struct conf_key *key, void 
 		}
 		return conf_refuse(v, diag, expected);
 	}
-	if (n < key->min || n > max) {
-		conf_error(diag, &v->place, "%s is %s %" PRIu64, v->value,
-			   n < key->min ? "below" : "above", n < key->min ? key->min : max);
-		return -EINVAL;
-	}
-	n32 = (uint32_t)n;
-	memcpy(field, &n32, sizeof(n32));
+	r = conf_check_range(v, key, r, n, diag, conf_format_number);
+	if (r < 0)
+		return r;
+	conf_set_number(key, field, n);
 	return 0;
 }
 
 int conf_parse_size(const struct conf_value *v, const struct conf_key *key, void *field,
 		    struct conf_diag *diag)
 {
-	uint64_t max = key->max > 0 ? key->max : key->width == 4 ? UINT32_MAX : UINT64_MAX;
-	uint64_t bytes = UINT64_MAX;
-	uint32_t bytes32;
-	int r = parse_size(v->value, &bytes);
+	uint64_t bytes = 0;
+	int r = conf_parse_name(v, key, field);
 
+	if (r > 0)
+		return 0;
+	r = parse_size(v->value, &bytes);
 	if (r == -EINVAL)
 		return conf_refuse(v, diag,
 				   "a size, as in 4096, 512K, 100G (K M G T P E, base 1024)");
-	if (r == -ERANGE || bytes < key->min || bytes > max) {
-		bool below = r == 0 && bytes < key->min;
-		char limit[SIZE_TEXT_MAX];
+	r = conf_check_range(v, key, r, bytes, diag, conf_format_size);
+	if (r < 0)
+		return r;
+	conf_set_number(key, field, bytes);
+	return 0;
+}
 
-		conf_error(diag, &v->place, "%s is %s %s", v->value, below ? "below" : "above",
-			   format_size(below ? key->min : max, limit));
+int conf_parse_duration(const struct conf_value *v, const struct conf_key *key, void *field,
+			struct conf_diag *diag)
+{
+	uint64_t ns = 0;
+	int r = parse_duration(v->value, &ns);
+
+	if (r == -EINVAL)
+		return conf_refuse(v, diag, "a time span, as in 500ms, 30s, 1min 30s");
+	r = conf_check_range(v, key, r, ns, diag, conf_format_duration);
+	if (r < 0)
+		return r;
+	conf_set_number(key, field, ns);
+	return 0;
+}
+
+int conf_parse_percent(const struct conf_value *v, const struct conf_key *key, void *field,
+		       struct conf_diag *diag)
+{
+	uint32_t ppm = 0;
+	int r = parse_percent(v->value, &ppm);
+
+	if (r == -EINVAL)
+		return conf_refuse(
+			v, diag, "a percentage, as in 5%, 0.1% (up to 4 digits behind the point)");
+	if (r == -ERANGE) {
+		conf_error(diag, &v->place, "%s is above 100%%", v->value);
 		return -EINVAL;
 	}
-	if (key->width == sizeof(bytes)) {
-		memcpy(field, &bytes, sizeof(bytes));
-		return 0;
-	}
-	assert(key->width == sizeof(bytes32) && bytes <= UINT32_MAX);
-	bytes32 = (uint32_t)bytes;
-	memcpy(field, &bytes32, sizeof(bytes32));
+	conf_set_number(key, field, ppm);
 	return 0;
 }
 
@@ -238,7 +313,7 @@ const struct conf_value *conf_find(const struct conf_doc *doc, const struct conf
 	const struct conf_value *v = conf_doc_find(doc, section, key->name);
 
 	if ((!v || !*v->value) && defaults && key->common)
-		v = conf_doc_find(defaults, "Defaults", key->name);
+		v = conf_doc_find(defaults, "Defaults", key->common_name ?: key->name);
 	return v && *v->value ? v : NULL;
 }
 
@@ -269,48 +344,4 @@ int conf_fill(const struct conf_doc *doc, const struct conf_doc *defaults,
 			return r;
 	}
 	return 0;
-}
-
-void conf_clear(const struct conf_key *keys, void *obj)
-{
-	for (; keys->name; keys++)
-		if (keys->width == 0)
-			conf_set_string((char *)obj + keys->offset, NULL);
-}
-
-uint64_t conf_digest_text(uint64_t digest, const char *text)
-{
-	/* With the NUL, so that "a" "bc" is not "ab" "c". */
-	do
-		digest = (digest ^ (unsigned char)*text) * 0x100000001b3ULL;
-	while (*text++);
-	return digest;
-}
-
-uint64_t conf_digest(uint64_t digest, const struct conf_section *section)
-{
-	for (const struct conf_key *k = section->keys; k->name; k++) {
-		const void *field = (const char *)section->obj + k->offset;
-		char number[24];
-		uint64_t n = 0;
-
-		digest = conf_digest_text(digest, section->name);
-		digest = conf_digest_text(digest, k->name);
-		if (k->width == 0) {
-			const char *s = *(char *const *)field;
-
-			digest = conf_digest_text(digest, s ? s : "");
-			continue;
-		}
-		assert(k->width == 1 || k->width == 4 || k->width == 8);
-		if (k->width == 1)
-			n = *(const uint8_t *)field;
-		else if (k->width == 4)
-			n = *(const uint32_t *)field;
-		else
-			n = *(const uint64_t *)field;
-		snprintf(number, sizeof(number), "%" PRIu64, n);
-		digest = conf_digest_text(digest, number);
-	}
-	return digest;
 }

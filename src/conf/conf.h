@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "conf/diag.h"
 #include "conf/ini.h"
@@ -19,6 +20,13 @@ struct conf_key;
  */
 typedef int (*conf_parse_fn)(const struct conf_value *v, const struct conf_key *key, void *field,
 			     struct conf_diag *diag);
+
+/* When a device in use can take a new value of a key: each class includes those before it. */
+enum conf_change {
+	CONF_STOP,    /* when it is stopped and started anew */
+	CONF_RESTART, /* when its server restarts and takes it over */
+	CONF_LIVE,    /* when its server reloads */
+};
 
 struct conf_name {
 	const char *name; /* NULL ends the list */
@@ -32,10 +40,12 @@ struct conf_key {
 	size_t width;  /* 0: a string on the heap */
 	uint64_t min;
 	uint64_t max;                  /* 0: what the type holds */
-	const struct conf_name *names; /* words for values */
+	const struct conf_name *names; /* words for values, also for those out of range */
 	const char *fallback;          /* value if none is given; NULL: the field stays 0 */
 	bool required;
-	bool common; /* also a key of [Defaults] */
+	bool common;             /* also a key of [Defaults] */
+	const char *common_name; /* what it is called there, if that is not its name */
+	enum conf_change change;
 };
 
 /* Position 3 and 4 of a key. */
@@ -45,10 +55,14 @@ struct conf_key {
 
 int conf_parse_bool(const struct conf_value *v, const struct conf_key *key, void *field,
 		    struct conf_diag *diag);
-int conf_parse_u32(const struct conf_value *v, const struct conf_key *key, void *field,
-		   struct conf_diag *diag); /* or one of names */
+int conf_parse_number(const struct conf_value *v, const struct conf_key *key, void *field,
+		      struct conf_diag *diag); /* or one of names; into 32 or 64 bits */
 int conf_parse_size(const struct conf_value *v, const struct conf_key *key, void *field,
-		    struct conf_diag *diag); /* into 32 or 64 bits */
+		    struct conf_diag *diag); /* or one of names; into 32 or 64 bits */
+int conf_parse_duration(const struct conf_value *v, const struct conf_key *key, void *field,
+			struct conf_diag *diag); /* ns, into 64 bits */
+int conf_parse_percent(const struct conf_value *v, const struct conf_key *key, void *field,
+		       struct conf_diag *diag); /* millionths, into 32 bits */
 int conf_parse_enum(const struct conf_value *v, const struct conf_key *key, void *field,
 		    struct conf_diag *diag);
 int conf_parse_flags(const struct conf_value *v, const struct conf_key *key, void *field,
@@ -84,6 +98,14 @@ void conf_check_names(const struct conf_doc *doc, const struct conf_section *sec
  */
 int conf_fill(const struct conf_doc *doc, const struct conf_doc *defaults,
 	      const struct conf_section *section, struct conf_diag *diag);
+
+/* Writes the keys that have a value, so that reading gives the same ones. Errors: ferror(). */
+void conf_print(FILE *f, const struct conf_section *section);
+
+/* Two structs of one table. */
+bool conf_is_equal(const struct conf_key *key, const void *a, const void *b);
+int conf_copy(const struct conf_key *key, void *to, const void *from); /* -ENOMEM: nothing done */
+void conf_swap(const struct conf_key *key, void *a, void *b);
 
 /* Frees the strings of a struct that a table describes. */
 void conf_clear(const struct conf_key *keys, void *obj);

@@ -5,15 +5,30 @@
 
 #include "conf/device-conf.h"
 #include "conf/search.h"
+#include "util/parse.h"
 
 static const struct conf_name log_levels[] = {
 	{"error", LOG_ERR}, {"warning", LOG_WARNING}, {"notice", LOG_NOTICE},
 	{"info", LOG_INFO}, {"debug", LOG_DEBUG},     {0},
 };
 
+#define FIELD(field) CONF_FIELD(struct daemon_conf, field)
+
 static const struct conf_key log_keys[] = {
-	{"Level", conf_parse_enum, CONF_FIELD(struct daemon_conf, log_level), .names = log_levels,
-	 .fallback = "info"},
+	{"Level", conf_parse_enum, FIELD(log_level), .names = log_levels, .fallback = "info"},
+	{"SlowRequest", conf_parse_duration, FIELD(slow_request_ns), .min = NS_PER_S,
+	 .max = 86400 * NS_PER_S, .fallback = "30s"},
+	{0},
+};
+
+static const struct conf_name auto_name[] = {
+	{"auto", 0},
+	{0},
+};
+
+static const struct conf_key manager_keys[] = {
+	{"Threads", conf_parse_number, FIELD(manager_threads), .min = 1, .max = 64,
+	 .names = auto_name, .fallback = "auto"},
 	{0},
 };
 
@@ -40,16 +55,21 @@ int daemon_conf_read(struct conf_doc *doc, struct conf_diag *diag, struct daemon
 {
 	size_t n_reported = diag->n_reported;
 	struct daemon_conf c = {0};
-	struct conf_section log = {.name = "Log", .keys = log_keys, .obj = &c};
 	struct conf_key defaults[DEVICE_COMMON_MAX];
-	const struct conf_section sections[] = {log, {.name = "Defaults", .keys = defaults}};
+	const struct conf_section sections[] = {
+		{.name = "Log", .keys = log_keys, .obj = &c},
+		{.name = "Manager", .keys = manager_keys, .obj = &c},
+		{.name = "Defaults", .keys = defaults},
+	};
 	int r = daemon_conf_read_files(doc, diag);
 
 	if (r < 0)
 		return r;
 	device_conf_common_keys(defaults);
 	conf_check_names(doc, sections, ARRAY_SIZE(sections), diag);
-	r = conf_fill(doc, NULL, &log, diag);
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(sections); i++)
+		if (sections[i].obj)
+			r = conf_fill(doc, NULL, &sections[i], diag);
 	if (r == 0)
 		r = device_conf_check_defaults(doc, diag);
 	if (r < 0)

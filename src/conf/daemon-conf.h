@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 /*
- * /etc/ublkd.conf with its drop-ins: [Log] of the programs, and [Defaults] for all devices, whose
- * keys are those of a definition that make sense for more than one: LogicalBlockSize Rotational
- * Count Depth MaxIO CopyMode Autostart Options Watch Owner Group Mode. A device's own value stands
- * above them, "Key=" in a definition leads back to them.
+ * /etc/ublkd.conf with its drop-ins: [Log] of the programs, [Manager] of "ublkd manage", and
+ * [Defaults] for all devices, whose keys are those of a definition that make sense for more than
+ * one: LogicalBlockSize Rotational Count Depth MaxIO CopyMode RecoveryMode (Mode= of [Recovery])
+ * OnGiveUp ReadBandwidth WriteBandwidth ReadIOPS WriteIOPS Autostart Manager Options Watch Owner
+ * Group Mode (of [Udev]). A device's own value stands above them, "Key=" in a definition leads back
+ * to them.
  */
 #include "conf/conf.h"
 
 struct daemon_conf {
-	unsigned log_level; /* of syslog.h: LOG_ERR to LOG_DEBUG */
+	unsigned log_level;       /* of syslog.h: LOG_ERR to LOG_DEBUG */
+	uint64_t slow_request_ns; /* a request that takes longer is worth a message */
+	uint32_t manager_threads; /* 0: auto */
 };
 
 /**

@@ -2,12 +2,7 @@
 #include "conf/device-conf.h"
 
 #include <assert.h>
-#include <inttypes.h>
 #include <string.h>
-
-#include "conf/daemon-conf.h"
-#include "conf/search.h"
-#include "util/parse.h"
 
 #define FIELD(field) CONF_FIELD(struct device_conf, field)
 
@@ -47,30 +42,28 @@ static int device_parse_user(const struct conf_value *v, const struct conf_key *
 	return device_parse_word(v, key, field, "_.-", 1, diag);
 }
 
-static int device_parse_type(const struct conf_value *v, const struct conf_key *key, void *field,
-			     struct conf_diag *diag)
-{
-	const struct backend_conf_type **type = field;
-	char known[64] = "";
-	size_t len = 0;
-
-	for (size_t i = 0; backend_conf_types[i]; i++) {
-		if (strcmp(backend_conf_types[i]->name, v->value) == 0) {
-			*type = backend_conf_types[i];
-			return 0;
-		}
-		len += (size_t)snprintf(known + len, sizeof(known) - len, "%s%s", i > 0 ? ", " : "",
-					backend_conf_types[i]->name);
-		assert(len < sizeof(known));
-	}
-	conf_error(diag, &v->place, "\"%s\" is not known to this version; values are: %s", v->value,
-		   known);
-	return -EINVAL;
-}
-
 static const struct conf_name copy_mode_names[] = {
 	{"auto", COPY_MODE_AUTO},
 	{"copy", COPY_MODE_COPY},
+	{0},
+};
+
+static const struct conf_name recovery_mode_names[] = {
+	{"reissue", RECOVERY_REISSUE},
+	{"queue", RECOVERY_QUEUE},
+	{"fail", RECOVERY_FAIL},
+	{"none", RECOVERY_NONE},
+	{0},
+};
+
+static const struct conf_name give_up_names[] = {
+	{"keep", GIVE_UP_KEEP},
+	{"fail", GIVE_UP_FAIL},
+	{0},
+};
+
+static const struct conf_name no_limit_name[] = {
+	{"0", 0},
 	{0},
 };
 
@@ -88,25 +81,21 @@ static const struct conf_name boot_option_names[] = {
 };
 
 static const struct conf_key device_keys[] = {
-	{"Description", conf_parse_string, FIELD(description), .max = 256},
-	{"Size", conf_parse_size, FIELD(size_bytes), .min = 512, .max = 1ULL << 62},
+	{"Description", conf_parse_string, FIELD(description), .max = 256, .change = CONF_LIVE},
+	{"Size", conf_parse_size, FIELD(size_bytes), .min = 512, .max = 1ULL << 62,
+	 .change = CONF_LIVE},
 	{"LogicalBlockSize", conf_parse_size, FIELD(logical_block_bytes), .min = 512,
 	 .max = 64 << 10, .common = true},
 	{"ReadOnly", conf_parse_bool, FIELD(read_only), .fallback = "no"},
 	{"Rotational", conf_parse_bool, FIELD(rotational), .fallback = "no", .common = true},
-	{"Serial", device_parse_serial, FIELD(serial), .max = 64},
-	{0},
-};
-
-static const struct conf_key type_keys[] = {
-	{"Type", device_parse_type, FIELD(backend_type), .required = true},
+	{"Serial", device_parse_serial, FIELD(serial), .max = 64, .change = CONF_LIVE},
 	{0},
 };
 
 static const struct conf_key queues_keys[] = {
-	{"Count", conf_parse_u32, FIELD(n_queues), .min = 1, .max = 4096, .names = auto_name,
+	{"Count", conf_parse_number, FIELD(n_queues), .min = 1, .max = 4096, .names = auto_name,
 	 .fallback = "auto", .common = true},
-	{"Depth", conf_parse_u32, FIELD(depth), .min = 1, .max = 4096, .fallback = "128",
+	{"Depth", conf_parse_number, FIELD(depth), .min = 1, .max = 4096, .fallback = "128",
 	 .common = true},
 	{"MaxIO", conf_parse_size, FIELD(max_io_bytes), .min = 4096, .max = 32 << 20,
 	 .fallback = "512K", .common = true},
@@ -115,18 +104,43 @@ static const struct conf_key queues_keys[] = {
 	{0},
 };
 
+static const struct conf_key recovery_keys[] = {
+	{"Mode", conf_parse_enum, FIELD(recovery_mode), .names = recovery_mode_names,
+	 .fallback = "reissue", .common = true, .common_name = "RecoveryMode"},
+	{"OnGiveUp", conf_parse_enum, FIELD(give_up), .names = give_up_names, .fallback = "keep",
+	 .common = true, .change = CONF_LIVE},
+	{0},
+};
+
+/* Less than a page a second would not do for the largest request within a quarter of an hour. */
+static const struct conf_key limits_keys[] = {
+	{"ReadBandwidth", conf_parse_size, FIELD(rates.read_bytes), .min = 4096,
+	 .names = no_limit_name, .fallback = "0", .common = true, .change = CONF_LIVE},
+	{"WriteBandwidth", conf_parse_size, FIELD(rates.write_bytes), .min = 4096,
+	 .names = no_limit_name, .fallback = "0", .common = true, .change = CONF_LIVE},
+	{"ReadIOPS", conf_parse_number, FIELD(rates.read_iops), .fallback = "0", .common = true,
+	 .change = CONF_LIVE},
+	{"WriteIOPS", conf_parse_number, FIELD(rates.write_iops), .fallback = "0", .common = true,
+	 .change = CONF_LIVE},
+	{0},
+};
+
 static const struct conf_key boot_keys[] = {
-	{"Autostart", conf_parse_bool, FIELD(autostart), .fallback = "yes", .common = true},
+	{"Autostart", conf_parse_bool, FIELD(autostart), .fallback = "yes", .common = true,
+	 .change = CONF_LIVE},
+	{"Manager", conf_parse_bool, FIELD(manager), .fallback = "no", .common = true,
+	 .change = CONF_LIVE},
 	{"Options", conf_parse_flags, FIELD(boot_options), .names = boot_option_names,
-	 .common = true},
+	 .common = true, .change = CONF_LIVE},
 	{0},
 };
 
 static const struct conf_key udev_keys[] = {
-	{"Watch", conf_parse_bool, FIELD(watch), .fallback = "yes", .common = true},
-	{"Owner", device_parse_user, FIELD(owner), .max = 32, .common = true},
-	{"Group", device_parse_user, FIELD(group), .max = 32, .common = true},
-	{"Mode", conf_parse_mode, FIELD(mode), .max = 0777, .common = true},
+	{"Watch", conf_parse_bool, FIELD(watch), .fallback = "yes", .common = true,
+	 .change = CONF_LIVE},
+	{"Owner", device_parse_user, FIELD(owner), .max = 32, .common = true, .change = CONF_LIVE},
+	{"Group", device_parse_user, FIELD(group), .max = 32, .common = true, .change = CONF_LIVE},
+	{"Mode", conf_parse_mode, FIELD(mode), .max = 0777, .common = true, .change = CONF_LIVE},
 	{0},
 };
 
@@ -135,36 +149,29 @@ static const struct {
 	const char *section;
 	const struct conf_key *keys;
 } device_tables[] = {
-	{"Device", device_keys},
-	{"Queues", queues_keys},
-	{"Boot", boot_keys},
-	{"Udev", udev_keys},
+	{"Device", device_keys}, {"Queues", queues_keys}, {"Recovery", recovery_keys},
+	{"Limits", limits_keys}, {"Boot", boot_keys},     {"Udev", udev_keys},
 };
 
-/* What a definition was read from. */
-struct device_docs {
-	struct conf_doc own;
-	struct conf_doc defaults;
-};
-
-struct device_conf *device_conf_free(struct device_conf *c)
+size_t device_conf_sections(const struct device_conf *c,
+			    struct conf_section ret[static DEVICE_SECTIONS_MAX])
 {
-	if (!c)
-		return NULL;
-	for (size_t i = 0; i < ARRAY_SIZE(device_tables); i++)
-		conf_clear(device_tables[i].keys, c);
-	if (c->backend)
-		conf_clear(c->backend_type->keys, c->backend);
-	if (c->docs) {
-		conf_doc_deinit(&c->docs->own);
-		conf_doc_deinit(&c->docs->defaults);
+	size_t n = 0;
+
+	static_assert(ARRAY_SIZE(device_tables) + 2 <= DEVICE_SECTIONS_MAX, "room for all tables");
+	for (size_t i = 0; i < ARRAY_SIZE(device_tables); i++) {
+		ret[n++] = (struct conf_section){.name = device_tables[i].section,
+						 .keys = device_tables[i].keys,
+						 .obj = (void *)c};
+		if (i == 0 && c->backend)
+			ret[n++] = (struct conf_section){.name = "Backend",
+							 .keys = c->backend_type->keys,
+							 .obj = c->backend};
 	}
-	free(c->docs);
-	free(c->backend);
-	free(c->name);
-	free(c->path);
-	free(c);
-	return NULL;
+	if (c->fault)
+		ret[n++] =
+			(struct conf_section){.name = "Fault", .keys = fault_keys, .obj = c->fault};
+	return n;
 }
 
 bool device_name_is_valid(const char *name)
@@ -184,7 +191,8 @@ void device_conf_common_keys(struct conf_key ret_keys[static DEVICE_COMMON_MAX])
 		for (const struct conf_key *k = device_tables[i].keys; k->name; k++)
 			if (k->common) {
 				assert(n < DEVICE_COMMON_MAX - 1);
-				ret_keys[n++] = *k;
+				ret_keys[n] = *k;
+				ret_keys[n++].name = k->common_name ?: k->name;
 			}
 	ret_keys[n] = (struct conf_key){0};
 }
@@ -204,267 +212,12 @@ int device_conf_check_defaults(const struct conf_doc *doc, struct conf_diag *dia
 
 uint64_t device_conf_digest(const struct device_conf *c)
 {
-	uint64_t digest = CONF_DIGEST_INIT;
+	struct conf_section sections[DEVICE_SECTIONS_MAX];
+	size_t n = device_conf_sections(c, sections);
+	uint64_t digest = conf_digest_text(CONF_DIGEST_INIT, c->backend_type->name);
 
-	/* conf_digest() only reads */
-	for (size_t i = 0; i < ARRAY_SIZE(device_tables); i++)
-		digest =
-			conf_digest(digest, &(struct conf_section){.name = device_tables[i].section,
-								   .keys = device_tables[i].keys,
-								   .obj = (void *)c});
-	digest = conf_digest_text(digest, c->backend_type->name);
-	return conf_digest(digest, &(struct conf_section){.name = "Backend",
-							  .keys = c->backend_type->keys,
-							  .obj = c->backend});
-}
-
-static const struct conf_value *device_find(const struct device_docs *docs, const char *section,
-					    const char *key)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(device_tables); i++) {
-		if (strcmp(device_tables[i].section, section) != 0)
-			continue;
-		for (const struct conf_key *k = device_tables[i].keys; k->name; k++)
-			if (strcmp(k->name, key) == 0)
-				return conf_find(&docs->own, &docs->defaults, section, k);
-	}
-	return conf_doc_find(&docs->own, section, key);
-}
-
-/* Where a value came from, or where it is missing. */
-static struct conf_place device_place(const struct device_docs *docs, const char *section,
-				      const char *key)
-{
-	const struct conf_value *v = device_find(docs, section, key);
-
-	if (!v)
-		v = conf_doc_find(&docs->own, section, key); /* "Key=" */
-	if (v)
-		return v->place;
-	return (struct conf_place){.file = docs->own.files[0], .section = section, .key = key};
-}
-
-struct conf_place device_conf_place(const struct device_conf *c, const char *section,
-				    const char *key)
-{
-	return device_place(c->docs, section, key);
-}
-
-static void device_verify_sizes(const struct device_conf *c, const struct device_docs *docs,
-				struct conf_diag *diag)
-{
-	uint32_t page_bytes = (uint32_t)sysconf(_SC_PAGESIZE);
-	uint32_t block = c->logical_block_bytes;
-	char text[2][SIZE_TEXT_MAX];
-	struct conf_place place;
-
-	place = device_place(docs, "Device", "LogicalBlockSize");
-	if (block & (block - 1)) {
-		conf_error(diag, &place, "%s is not a power of two", format_size(block, text[0]));
-		block = 0;
-	} else if (block > page_bytes) {
-		conf_error(diag, &place, "%s is above the page size of this machine, %s",
-			   format_size(block, text[0]), format_size(page_bytes, text[1]));
-	}
-
-	place = device_place(docs, "Device", "Size");
-	if (c->size_bytes % (block > 0 ? block : 512) != 0)
-		conf_error(diag, &place, "%s is not a multiple of the logical block size, %s",
-			   format_size(c->size_bytes, text[0]),
-			   block > 0 ? format_size(block, text[1]) : "at least 512");
-
-	place = device_place(docs, "Queues", "MaxIO");
-	if (c->max_io_bytes % page_bytes != 0)
-		conf_error(diag, &place, "%s is not a multiple of the page size, %s",
-			   format_size(c->max_io_bytes, text[0]), format_size(page_bytes, text[1]));
-}
-
-static void device_verify_backend(const struct device_conf *c, const struct device_docs *docs,
-				  struct conf_diag *diag)
-{
-	struct conf_place place = device_place(docs, "Device", "Size");
-	/* A value that could not be parsed has had its message. */
-	bool has_size = device_find(docs, "Device", "Size") != NULL;
-	const struct file_conf *file;
-
-	if (c->backend_type->needs_size && !has_size)
-		conf_error(diag, &place, "is required with Type=%s", c->backend_type->name);
-	if (c->backend_type != &file_conf_type)
-		return;
-	file = c->backend;
-	if (file->create != FILE_CREATE_NO && !has_size)
-		conf_error(diag, &place, "is required with Create=%s",
-			   file->create == FILE_CREATE_SPARSE ? "sparse" : "prealloc");
-	if (file->create != FILE_CREATE_NO && c->read_only) {
-		place = device_place(docs, "Backend", "Create");
-		conf_warning(diag, &place, "makes nothing for a device with ReadOnly=yes");
-	}
-}
-
-/* noauto is fstab's word for Autostart=no. */
-static void device_verify_boot(struct device_conf *c, const struct device_docs *docs,
-			       struct conf_diag *diag)
-{
-	const struct conf_value *autostart = conf_doc_find(&docs->own, "Boot", "Autostart");
-	struct conf_place place = device_place(docs, "Boot", "Options");
-
-	if (!(c->boot_options & BOOT_NOAUTO))
-		return;
-	if (c->autostart && autostart && *autostart->value)
-		conf_error(diag, &place, "noauto contradicts Autostart=%s in line %u of %s",
-			   autostart->value, autostart->place.line, autostart->place.file);
-	c->autostart = false;
-}
-
-/* Tables of [Backend]: the chosen type's own, and those of the others for the sake of messages. */
-static size_t device_backend_sections(const struct device_conf *c, struct conf_section *sections)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; backend_conf_types[i]; i++) {
-		const struct backend_conf_type *type = backend_conf_types[i];
-
-		sections[n++] = (struct conf_section){
-			.name = "Backend",
-			.keys = type->keys,
-			.obj = c->backend_type == type ? c->backend : NULL,
-			.only_with = c->backend_type && c->backend_type != type ? type->name : NULL,
-		};
-	}
-	return n;
-}
-
-static int device_conf_fill(struct device_conf *c, const struct device_docs *docs,
-			    struct conf_diag *diag)
-{
-	struct conf_section sections[16];
-	const struct conf_section type = {.name = "Backend", .keys = type_keys, .obj = c};
-	size_t n = 0;
-	int r = conf_fill(&docs->own, NULL, &type, diag);
-
-	if (r < 0)
-		return r;
-	if (c->backend_type) {
-		c->backend = calloc(1, c->backend_type->size);
-		if (!c->backend)
-			return -ENOMEM;
-	}
-	for (size_t i = 0; i < ARRAY_SIZE(device_tables); i++)
-		sections[n++] = (struct conf_section){
-			.name = device_tables[i].section, .keys = device_tables[i].keys, .obj = c};
-	n += device_backend_sections(c, sections + n);
-	for (size_t i = 0; i < n && r == 0; i++)
-		if (sections[i].obj)
-			r = conf_fill(&docs->own, &docs->defaults, &sections[i], diag);
-	if (r < 0)
-		return r;
-	sections[n++] = type;
-	conf_check_names(&docs->own, sections, n, diag);
-	device_verify_sizes(c, docs, diag);
-	if (c->backend_type)
-		device_verify_backend(c, docs, diag);
-	device_verify_boot(c, docs, diag);
-	return 0;
-}
-
-static int device_read_files(const struct conf_files *files, struct device_docs *docs,
-			     struct conf_diag *diag)
-{
-	struct daemon_conf unused;
-	int r = daemon_conf_read(&docs->defaults, diag, &unused);
-
-	if (r == -EUCLEAN) /* noted in diag, as what follows will be */
-		r = 0;
-	if (files->main && r != -ENOMEM) {
-		int k = conf_doc_read_file(&docs->own, files->main, diag);
-
-		r = r < 0 ? r : k;
-	}
-	for (size_t i = 0; r != -ENOMEM && i < files->n_drop_ins; i++) {
-		int k = conf_doc_read_file(&docs->own, files->drop_ins[i], diag);
-
-		r = r < 0 ? r : k;
-	}
-	/* A link to nowhere: -ENOENT is for a name that has no file at all. */
-	return r == -ENOENT ? -EUCLEAN : r;
-}
-
-static int device_conf_new(const char *name, const struct conf_files *files, struct conf_diag *diag,
-			   struct device_conf **ret)
-{
-	AUTO(device_conf_free) struct device_conf *c = NULL;
-	size_t n_reported = diag->n_reported;
-	int r;
-
-	c = calloc(1, sizeof(*c));
-	if (!c)
-		return -ENOMEM;
-	c->docs = calloc(1, sizeof(*c->docs));
-	if (!c->docs)
-		return -ENOMEM;
-	c->mode = UINT32_MAX;
-	c->name = strdup(name);
-	c->path = files->main ? strdup(files->main) : NULL;
-	if (!c->name || (files->main && !c->path))
-		return -ENOMEM;
-
-	r = device_read_files(files, c->docs, diag);
-	/* Nothing but masked drop-ins is no definition. */
-	if (r == 0 && c->docs->own.n_files == 0)
-		r = -ENOENT;
-	if (r == 0)
-		r = device_conf_fill(c, c->docs, diag);
-	if (r == 0 && diag->n_reported > n_reported)
-		r = -EUCLEAN;
-	conf_diag_sort(diag);
-	if (r == 0)
-		*ret = TAKE_PTR(c);
-	return r;
-}
-
-int device_conf_load(const char *name, struct conf_diag *diag, struct device_conf **ret)
-{
-	AUTO(conf_files_deinit) struct conf_files files = {0};
-	struct conf_place nowhere = {0};
-	int r;
-
-	if (!device_name_is_valid(name)) {
-		conf_error(diag, &nowhere, "\"%s\" is no name for a device", name);
-		return -EUCLEAN;
-	}
-	r = conf_find_definition(name, diag, &files);
-	if (r < 0)
-		return r;
-	if (files.masked)
-		return -ERFKILL;
-	return device_conf_new(name, &files, diag, ret);
-}
-
-int device_conf_load_file(const char *path, const char *name, struct conf_diag *diag,
-			  struct device_conf **ret)
-{
-	/* Only borrows. */
-	const struct conf_files files = {.main = (char *)path};
-	const char *slash = strrchr(path, '/');
-	const char *base = slash ? slash + 1 : path;
-	AUTO_FREE char *base_name = NULL;
-	size_t len = strlen(base);
-
-	if (len > 5 && strcmp(base + len - 5, ".conf") == 0)
-		len -= 5;
-	base_name = strndup(base, len);
-	if (!base_name)
-		return -ENOMEM;
-	if (!name && !device_name_is_valid(base_name)) {
-		struct conf_place place = {.file = path};
-
-		conf_error(diag, &place, "\"%s\" is no name for a device", base_name);
-		return -EUCLEAN;
-	}
-	return device_conf_new(name ? name : base_name, &files, diag, ret);
-}
-
-int device_conf_list(struct conf_diag *diag, char ***ret)
-{
-	return conf_list_definitions(diag, ret);
+	for (size_t i = 0; i < n; i++)
+		digest = conf_digest(digest, &sections[i]);
+	/* With nothing but defaults in it, it still is one. */
+	return conf_digest_text(digest, c->fault ? "Fault" : "");
 }

@@ -9,6 +9,7 @@
 
 #include "conf/backend-conf.h"
 #include "conf/conf.h"
+#include "conf/fault-conf.h"
 #include "util/cleanup.h"
 
 #define DEVICE_NAME_MAX 63
@@ -16,6 +17,28 @@
 enum copy_mode {
 	COPY_MODE_AUTO,
 	COPY_MODE_COPY,
+};
+
+/* What becomes of a device whose server died. */
+enum recovery_mode {
+	RECOVERY_REISSUE, /* its users wait; requests that were at work are done again */
+	RECOVERY_QUEUE,   /* its users wait; requests that were at work fail */
+	RECOVERY_FAIL,    /* its requests fail until the next server is there */
+	RECOVERY_NONE,    /* it goes with its server */
+};
+
+/* And what, if no other server takes it over. */
+enum give_up {
+	GIVE_UP_KEEP,
+	GIVE_UP_FAIL,
+};
+
+/* Per second; 0: no limit. */
+struct rate_limits {
+	uint64_t read_bytes;
+	uint64_t write_bytes;
+	uint64_t read_iops;
+	uint64_t write_iops;
 };
 
 enum boot_option {
@@ -47,8 +70,16 @@ struct device_conf {
 	uint32_t max_io_bytes;
 	enum copy_mode copy_mode;
 
+	/* [Recovery] */
+	enum recovery_mode recovery_mode;
+	enum give_up give_up;
+
+	/* [Limits] */
+	struct rate_limits rates;
+
 	/* [Boot] */
 	bool autostart;
+	bool manager;          /* "ublkd manage" serves it */
 	unsigned boot_options; /* enum boot_option */
 
 	/* [Udev] */
@@ -56,6 +87,8 @@ struct device_conf {
 	char *owner; /* NULL: udev's */
 	char *group;
 	uint32_t mode; /* UINT32_MAX: udev's */
+
+	struct fault_conf *fault; /* NULL: there is no [Fault] */
 
 	struct device_docs *docs; /* what it was read from: device_conf_place() */
 };
@@ -82,6 +115,18 @@ int device_conf_load_file(const char *path, const char *name, struct conf_diag *
 			  struct device_conf **ret);
 
 /**
+ * device_conf_load_kept() - read what device_conf_print() wrote
+ *
+ * No drop-ins and no [Defaults]: the result is what was printed, with the same digest.
+ * Return: as device_conf_load_file().
+ */
+int device_conf_load_kept(const char *path, const char *name, struct conf_diag *diag,
+			  struct device_conf **ret);
+
+/* All that is in force, as a definition. Silent: 0; -ENOMEM; -EIO: the stream has an error. */
+int device_conf_print(const struct device_conf *c, FILE *f);
+
+/**
  * device_conf_list() - names of all definitions in the search path, masked ones included
  * @diag:	gets an error for each file whose name is no device's; may be NULL
  * @ret:	sorted, NULL-terminated, to be freed with conf_strv_free() of conf/search.h
@@ -97,6 +142,31 @@ struct conf_place device_conf_place(const struct device_conf *c, const char *sec
 /* Of all that is in force but the name: two definitions that mean the same have the same one. */
 uint64_t device_conf_digest(const struct device_conf *c);
 
+/*
+ * Keys that differ, "Depth=, MaxIO="; NULL: none. One that several sections have stands with its
+ * section, a whole section as "[Fault]".
+ */
+struct conf_changes {
+	char *taken;
+	char *restart; /* left as they were until a restart */
+	char *stop;    /* left as they were until a stop and a start */
+};
+
+void conf_changes_deinit(struct conf_changes *c);
+DEFINE_AUTO(struct conf_changes *, conf_changes_deinit);
+
+/**
+ * device_conf_adopt() - take over what may change now
+ * @from:	a definition of the same device
+ * @least:	class of the keys to be taken: CONF_LIVE, or CONF_RESTART for both
+ * @ret:	for conf_changes_deinit()
+ *
+ * Of another Type= none of the keys of [Backend] is compared. Places are still those of @to.
+ * Silent. Return: 0; -ENOMEM: nothing was taken.
+ */
+int device_conf_adopt(struct device_conf *to, const struct device_conf *from,
+		      enum conf_change least, struct conf_changes *ret);
+
 struct device_conf *device_conf_free(struct device_conf *c);
 DEFINE_AUTO(struct device_conf *, device_conf_free);
 
@@ -104,7 +174,13 @@ DEFINE_AUTO(struct device_conf *, device_conf_free);
 bool device_name_is_valid(const char *name);
 
 /* For the reader of ublkd.conf: the keys of [Defaults], and whether their values are right. */
-#define DEVICE_COMMON_MAX 24
+#define DEVICE_COMMON_MAX 32
 
 void device_conf_common_keys(struct conf_key ret_keys[static DEVICE_COMMON_MAX]);
 int device_conf_check_defaults(const struct conf_doc *doc, struct conf_diag *diag);
+
+/* All tables and what they fill in, as the man page has them; Type= stands in none. */
+#define DEVICE_SECTIONS_MAX 10
+
+size_t device_conf_sections(const struct device_conf *c,
+			    struct conf_section ret[static DEVICE_SECTIONS_MAX]);

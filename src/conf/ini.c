@@ -62,6 +62,17 @@ const struct conf_value *conf_doc_find(const struct conf_doc *doc, const char *s
 	return NULL;
 }
 
+const struct conf_value *conf_doc_find_section(const struct conf_doc *doc, const char *section)
+{
+	for (size_t i = doc->n_values; i-- > 0;) {
+		const struct conf_value *v = &doc->values[i];
+
+		if (!v->place.key && strcmp(v->place.section, section) == 0)
+			return v;
+	}
+	return NULL;
+}
+
 static int conf_doc_add_file(struct conf_doc *doc, const char *path, const char **ret)
 {
 	char **files = reallocarray(doc->files, doc->n_files + 1, sizeof(*files));

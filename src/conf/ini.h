@@ -55,5 +55,8 @@ int conf_read_text(const char *path, char **ret, size_t *ret_len);
 const struct conf_value *conf_doc_find(const struct conf_doc *doc, const char *section,
 				       const char *key);
 
+/* The last heading of that section, or NULL. */
+const struct conf_value *conf_doc_find_section(const struct conf_doc *doc, const char *section);
+
 /* Names that start with X- are for other programs: nobody here looks at them. */
 bool conf_name_is_private(const char *name);

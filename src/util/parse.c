@@ -169,6 +169,76 @@ int parse_duration(const char *s, uint64_t *ret_ns)
 	return 0;
 }
 
+const char *format_duration(uint64_t ns, char buf[static DURATION_TEXT_MAX])
+{
+	static const char *const units[] = {"w", "d", "h", "min", "s", "ms", "us", "ns"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(units) && ns > 0 && ns < UINT64_MAX; i++) {
+		const char *unit = units[i];
+		uint64_t unit_ns = 0;
+
+		(void)parse_duration_unit(&unit, &unit_ns);
+		if (ns % unit_ns > 0)
+			continue;
+		snprintf(buf, DURATION_TEXT_MAX, "%" PRIu64 "%s", ns / unit_ns, units[i]);
+		return buf;
+	}
+	return strcpy(buf, ns > 0 ? "infinity" : "0");
+}
+
+/* "5" of "99.5%": with up to four digits, a millionth of the whole is the last one. */
+static int parse_percent_fraction(const char **s, uint32_t *ret_ppm)
+{
+	uint32_t ppm = 0, digit_ppm = 1000;
+
+	if (!isdigit((unsigned char)**s))
+		return -EINVAL;
+	for (; isdigit((unsigned char)**s); (*s)++, digit_ppm /= 10) {
+		if (digit_ppm == 0)
+			return -EINVAL;
+		ppm += digit_ppm * (uint32_t)(**s - '0');
+	}
+	*ret_ppm = ppm;
+	return 0;
+}
+
+int parse_percent(const char *s, uint32_t *ret_ppm)
+{
+	uint32_t fraction_ppm = 0;
+	uint64_t percent = UINT64_MAX;
+	int r = parse_digits(&s, &percent);
+
+	if (r == -EINVAL)
+		return r;
+	if (*s == '.') {
+		s++;
+		r = parse_percent_fraction(&s, &fraction_ppm);
+		if (r < 0)
+			return r;
+	}
+	if (strcmp(s, "%") != 0)
+		return -EINVAL;
+	if (percent > 100 || (percent == 100 && fraction_ppm > 0))
+		return -ERANGE;
+	*ret_ppm = (uint32_t)percent * 10000 + fraction_ppm;
+	return 0;
+}
+
+const char *format_percent(uint32_t ppm, char buf[static PERCENT_TEXT_MAX])
+{
+	uint32_t fraction = ppm % 10000;
+	int digits = 4;
+
+	for (; fraction > 0 && fraction % 10 == 0; digits--)
+		fraction /= 10;
+	if (fraction > 0)
+		snprintf(buf, PERCENT_TEXT_MAX, "%" PRIu32 ".%0*" PRIu32 "%%", ppm / 10000, digits,
+			 fraction);
+	else
+		snprintf(buf, PERCENT_TEXT_MAX, "%" PRIu32 "%%", ppm / 10000);
+	return buf;
+}
+
 int parse_bool(const char *s, bool *ret)
 {
 	/* Even places are true. */

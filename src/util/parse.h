@@ -22,6 +22,12 @@ int parse_size(const char *s, uint64_t *ret_bytes);
  */
 int parse_duration(const char *s, uint64_t *ret_ns);
 
+/*
+ * "0.1%", "100%", into millionths; -ERANGE: above 100%. More than four digits behind the point are
+ * no percentage, since they would be lost.
+ */
+int parse_percent(const char *s, uint32_t *ret_ppm);
+
 /* yes no, true false, on off, y n, t f, 1 0; in any case. */
 int parse_bool(const char *s, bool *ret);
 
@@ -37,7 +43,19 @@ int parse_path(const char *s, char **ret_path);
 /* Whether the bytes are UTF-8 (RFC 3629: no surrogates, no overlong forms). */
 bool utf8_is_valid(const char *s, size_t len);
 
+#define NS_PER_S 1000000000ULL
+
 #define SIZE_TEXT_MAX 24
 
 /* The shortest form that parse_size() reads back as the same value: 512K, 4097. Returns buf. */
 const char *format_size(uint64_t bytes, char buf[static SIZE_TEXT_MAX]);
+
+#define DURATION_TEXT_MAX 24
+
+/* The same for parse_duration(): 90s, 1500ms, infinity. */
+const char *format_duration(uint64_t ns, char buf[static DURATION_TEXT_MAX]);
+
+#define PERCENT_TEXT_MAX 16
+
+/* The same for parse_percent(): 0.1%. */
+const char *format_percent(uint32_t ppm, char buf[static PERCENT_TEXT_MAX]);

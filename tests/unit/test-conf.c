@@ -229,7 +229,7 @@ static const struct conf_name auto_name[] = {{"auto", 0}, {0}};
 
 static const struct conf_key thing_keys[] = {
 	{"Flag", conf_parse_bool, FIELD(flag), .fallback = "yes"},
-	{"Count", conf_parse_u32, FIELD(count), .min = 1, .max = 16, .names = auto_name,
+	{"Count", conf_parse_number, FIELD(count), .min = 1, .max = 16, .names = auto_name,
 	 .fallback = "4", .common = true},
 	{"Block", conf_parse_size, FIELD(block_bytes)},
 	{"Size", conf_parse_size, FIELD(size_bytes), .min = 512, .max = 64 << 20},
@@ -374,7 +374,7 @@ static void test_key_of_another_type_is_named(void **state)
 {
 	static const struct conf_key disk_keys[] = {
 		{"Path", conf_parse_path, FIELD(path)},
-		{"Blocks", conf_parse_u32, FIELD(count)},
+		{"Blocks", conf_parse_number, FIELD(count)},
 		{0},
 	};
 	static const char text[] = "[A]\nPath=/a\nBlocks=1\nBlock=1\nBlocksy=1\n";

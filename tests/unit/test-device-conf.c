@@ -263,7 +263,7 @@ static void test_bad_defaults_are_named_once(void **state)
 
 	write_file(tree, "etc/ublkd.conf",
 		   "[Defaults]\nDepth=0\nSize=1G\nDept=1\nLogicalBlockSize=1000\n[Log]\n"
-		   "Level=loud\n[Manager]\nThreads=1\n");
+		   "Level=loud\n[Manager]\nThreads=65\n");
 	write_file(tree, "etc/ublk/a.conf", "[Device]\nSize=1M\n[Backend]\nType=null\n");
 	write_file(tree, "etc/ublk/b.conf", "[Backend]\nType=null\n");
 	assert_int_equal(daemon_conf_load(&diag, &daemon), -EUCLEAN);
@@ -276,7 +276,7 @@ static void test_bad_defaults_are_named_once(void **state)
 		    "/etc/ublkd.conf:5: [Defaults] LogicalBlockSize=: 1000 is not a power of two\n"
 		    "/etc/ublkd.conf:7: [Log] Level=: \"loud\" is not known to this version; "
 		    "values are: error, warning, notice, info, debug\n"
-		    "/etc/ublkd.conf:8: [Manager] unknown section\n"
+		    "/etc/ublkd.conf:9: [Manager] Threads=: 65 is above 64\n"
 		    "/etc/ublk/b.conf: [Device] Size=: is required with Type=null\n");
 }
 
