@@ -9,12 +9,15 @@
 
 struct cli {
 	bool json;
-	bool no_legend; /* no headings, no closing lines */
-	bool all;       /* list: definitions without a device too */
+	bool no_legend;    /* no headings, no closing lines */
+	bool all;          /* list: definitions without a device too */
+	bool dry_run;      /* gc: only say what would be done */
+	const char *force; /* gc: this one, whoever uses it or made it; NULL: none */
 };
 
 int cmd_check(int argc, char **argv, const struct cli *cli);
 int cmd_cat(int argc, char **argv, const struct cli *cli);
 int cmd_list(int argc, char **argv, const struct cli *cli);
 int cmd_status(int argc, char **argv, const struct cli *cli);
+int cmd_gc(int argc, char **argv, const struct cli *cli);
 int cmd_features(int argc, char **argv, const struct cli *cli);

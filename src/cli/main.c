@@ -20,13 +20,15 @@ static const struct command commands[] = {
 	{"status", "NAME|DEVICE|ID", "everything about one device", cmd_status},
 	{"check", "[FILE|NAME...]", "find errors in definitions", cmd_check},
 	{"cat", "NAME", "files that make up a definition", cmd_cat},
+	{"gc", "", "remove what dead servers have left", cmd_gc},
 	{"features", "", "what the running kernel can do", cmd_features},
 };
 
 static const struct option options[] = {
-	{"all", no_argument, NULL, 'a'},       {"json", no_argument, NULL, 'j'},
-	{"no-legend", no_argument, NULL, 'n'}, {"help", no_argument, NULL, 'h'},
-	{"version", no_argument, NULL, 'V'},   {0},
+	{"all", no_argument, NULL, 'a'},         {"dry-run", no_argument, NULL, 'd'},
+	{"force", required_argument, NULL, 'f'}, {"json", no_argument, NULL, 'j'},
+	{"no-legend", no_argument, NULL, 'n'},   {"help", no_argument, NULL, 'h'},
+	{"version", no_argument, NULL, 'V'},     {0},
 };
 
 static int main_usage(FILE *out)
@@ -37,6 +39,8 @@ static int main_usage(FILE *out)
 			commands[i].help);
 	fputs("\nOptions:\n"
 	      "  -a, --all         list: definitions that do not run too\n"
+	      "      --dry-run     gc: remove nothing, only say what would be\n"
+	      "      --force NAME  gc: remove this one, though it is in use or not ours\n"
 	      "  -j, --json        print JSON\n"
 	      "      --no-legend   print no headings\n"
 	      "  -h, --help        show this text\n"
@@ -65,6 +69,12 @@ int main(int argc, char **argv)
 		switch (c) {
 		case 'a':
 			cli.all = true;
+			break;
+		case 'd':
+			cli.dry_run = true;
+			break;
+		case 'f':
+			cli.force = optarg;
 			break;
 		case 'j':
 			cli.json = true;
