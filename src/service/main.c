@@ -8,8 +8,11 @@
 #include <sysexits.h>
 
 #include "service/process.h"
+#include "service/reap.h"
+#include "service/reload.h"
 #include "service/serve.h"
 #include "service/settings.h"
+#include "state/state.h"
 #include "util/log.h"
 
 #define MAIN_LOG_STOP_MS 2000
@@ -18,12 +21,20 @@ static int main_usage(FILE *out)
 {
 	fputs("Usage: ublkd serve NAME\n"
 	      "       ublkd serve --config FILE\n"
+	      "       ublkd reload NAME | --manager\n"
+	      "       ublkd reap NAME | --stop-post NAME | --shutdown\n"
 	      "\n"
-	      "Serves the block device that /etc/ublk/NAME.conf, or FILE, defines, in the\n"
+	      "serve: serves the block device that /etc/ublk/NAME.conf, or FILE, defines, in the\n"
 	      "foreground, until SIGTERM or SIGINT comes and nobody uses the device any more.\n"
+	      "reload: makes the server of NAME read its definition again, and waits for it.\n"
+	      "reap: removes what a dead server of NAME has left, as OnGiveUp= of its definition\n"
+	      "says.\n"
 	      "\n"
 	      "  -c, --config FILE    take the definition from FILE; its name is the device's\n"
 	      "  -l, --log-level L    error, warning, notice, info or debug\n"
+	      "      --manager        reload: the server of many devices, \"ublkd manage\"\n"
+	      "      --stop-post      reap: only if the machine goes down\n"
+	      "      --shutdown       reap: the same for all names\n"
 	      "  -h, --help           show this text\n"
 	      "      --version        show the version\n"
 	      "\n"
@@ -57,19 +68,27 @@ static int main_exit_status(int r)
 struct main_options {
 	const char *config; /* NULL: the definition is searched for by name */
 	int log_level;      /* -1: as ublkd.conf says */
+	bool manager, stop_post, shutdown;
 };
+
+static int main_check_name(const char *name)
+{
+	if (device_name_is_valid(name))
+		return 0;
+	return log_at(LOG_ERR, -EUCLEAN,
+		      "'%s' is not a name for a device: a to z, 0 to 9, and '_', '.', '-' but "
+		      "not first, at most %d characters",
+		      name, DEVICE_NAME_MAX);
+}
 
 static int main_serve(const char *name, const struct main_options *o)
 {
 	AUTO(device_conf_free) struct device_conf *conf = NULL;
 	int r;
 
-	if (name && !device_name_is_valid(name))
-		return log_at(
-			LOG_ERR, -EUCLEAN,
-			"'%s' is not a name for a device: a to z, 0 to 9, and '_', '.', '-' but "
-			"not first, at most %d characters",
-			name, DEVICE_NAME_MAX);
+	r = name ? main_check_name(name) : 0;
+	if (r < 0)
+		return r;
 	r = settings_load_daemon(o->log_level);
 	if (r < 0)
 		return r;
@@ -88,6 +107,53 @@ static int main_serve(const char *name, const struct main_options *o)
 	log_stop(MAIN_LOG_STOP_MS);
 	(void)log_set_device(NULL);
 	return r;
+}
+
+static int main_reload(const char *name, const struct main_options *o)
+{
+	int r = strcmp(name, STATE_MANAGER) == 0 ? 0 : main_check_name(name);
+
+	if (o->log_level >= 0)
+		log_set_level(o->log_level);
+	(void)log_set_device(o->manager ? NULL : name);
+	return r < 0 ? r : reload_request(name);
+}
+
+static int main_reap(const char *name, const struct main_options *o)
+{
+	int r;
+
+	if (o->log_level >= 0)
+		log_set_level(o->log_level);
+	/* the name of ublk-reap@.manager.service, for all that the manager has left, is no device's */
+	r = !name || strcmp(name, STATE_MANAGER) == 0 ? 0 : main_check_name(name);
+	if (r < 0)
+		return r;
+	/* the journal may be waiting for the very device that is to be removed */
+	r = log_start();
+	if (r < 0)
+		return log_error_errno(r, "cannot start the log thread: %m");
+	(void)log_set_device(name && name[0] != '.' ? name : NULL);
+	r = o->shutdown    ? reap_at_shutdown()
+	    : o->stop_post ? reap_after_stop(name)
+			   : reap_by_policy(name);
+	log_stop(MAIN_LOG_STOP_MS);
+	return r;
+}
+
+/* Words behind the verb, and the options that it takes; an exit status. */
+static int main_run(const char *verb, int argc, char **argv, const struct main_options *o)
+{
+	const bool for_reap = o->stop_post || o->shutdown;
+
+	if (strcmp(verb, "serve") == 0 && argc == (o->config ? 0 : 1) && !o->manager && !for_reap)
+		return main_exit_status(main_serve(o->config ? NULL : argv[0], o));
+	if (strcmp(verb, "reload") == 0 && argc == (o->manager ? 0 : 1) && !o->config && !for_reap)
+		return main_exit_status(main_reload(o->manager ? STATE_MANAGER : argv[0], o));
+	if (strcmp(verb, "reap") == 0 && argc == (o->shutdown ? 0 : 1) && !o->config &&
+	    !o->manager && !(o->stop_post && o->shutdown))
+		return main_exit_status(main_reap(o->shutdown ? NULL : argv[0], o));
+	return main_usage(stderr);
 }
 
 /* Else an image or a device would get the number of stderr, and our messages. */
@@ -109,6 +175,9 @@ int main(int argc, char **argv)
 	static const struct option options[] = {
 		{"config", required_argument, NULL, 'c'},
 		{"log-level", required_argument, NULL, 'l'},
+		{"manager", no_argument, NULL, 'm'},
+		{"stop-post", no_argument, NULL, 'p'},
+		{"shutdown", no_argument, NULL, 's'},
 		{"help", no_argument, NULL, 'h'},
 		{"version", no_argument, NULL, 'V'},
 		{0},
@@ -130,6 +199,15 @@ int main(int argc, char **argv)
 				return EX_USAGE;
 			}
 			break;
+		case 'm':
+			o.manager = true;
+			break;
+		case 'p':
+			o.stop_post = true;
+			break;
+		case 's':
+			o.shutdown = true;
+			break;
 		case 'h':
 			return main_usage(stdout);
 		case 'V':
@@ -141,7 +219,7 @@ int main(int argc, char **argv)
 	}
 	argv += optind;
 	argc -= optind;
-	if (argc < 1 || strcmp(argv[0], "serve") != 0 || argc != (o.config ? 1 : 2))
+	if (argc < 1)
 		return main_usage(stderr);
-	return main_exit_status(main_serve(o.config ? NULL : argv[1], &o));
+	return main_run(argv[0], argc - 1, argv + 1, &o);
 }

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "service/reap.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "conf/device-conf.h"
+#include "ring/orphan.h"
+#include "state/holders.h"
+#include "state/state.h"
+#include "util/log.h"
+#include "util/systemd.h"
+
+#define REAP_WAIT_MS      2000
+#define REAP_HOLDERS_TEXT 512
+
+struct reap {
+	struct ctrl *ctrl; /* NULL: not open yet */
+	bool stopping;     /* the machine goes down */
+};
+
+/* 0; 1: there is no such thing as a ublk device here. */
+static int reap_open_ctrl(struct reap *rp)
+{
+	int r;
+
+	if (rp->ctrl)
+		return 0;
+	r = ctrl_open(&rp->ctrl);
+	if (r == -ENOENT || r == -ENODEV || r == -ENXIO)
+		return 1;
+	return r < 0 ? log_error_errno(r, "cannot use /dev/ublk-control: %m") : 0;
+}
+
+/* The definition in force when the server died, else the one of today; NULL: neither can be read. */
+static struct device_conf *reap_load_conf(const char *name)
+{
+	AUTO(conf_diag_deinit) struct conf_diag kept_diag = {0}, diag = {0};
+	struct device_conf *conf = NULL;
+	char path[512];
+
+	if (device_conf_load_kept(state_definition_path(name, path, sizeof(path)), name, &kept_diag,
+				  &conf) == 0)
+		return conf;
+	return device_conf_load(name, &diag, &conf) == 0 ? conf : NULL;
+}
+
+static int reap_remove(const struct reap *rp, const struct dev_info *info, const char *why)
+{
+	const uint32_t dev_id = info->dev_id;
+	const char *step;
+	int r;
+
+	r = orphan_remove(rp->ctrl, dev_id, rp->stopping ? 0 : REAP_WAIT_MS, &step);
+	if (r < 0)
+		return log_error_errno(r,
+				       "cannot %s ublk device %" PRIu32 ", which has no server: %m",
+				       step, dev_id);
+	log_notice("removed ublk device %" PRIu32 " (%s), which has no server any more: %s%s",
+		   dev_id, dev_state_to_string(info->state), why,
+		   r > 0 ? "; whoever still uses it gets errors" : "");
+	return 0;
+}
+
+static void reap_log_kept(const char *name, const struct device_conf *conf,
+			  const struct dev_info *info, const struct holders *holders)
+{
+	char by[REAP_HOLDERS_TEXT] = "in use by somebody who cannot be seen from here";
+	const bool is_managed = conf && conf->manager;
+
+	if (holders->n > 0)
+		holders_to_string(holders, by, sizeof(by));
+	log_error("ublk device %" PRIu32
+		  " has no server any more and is %s: its requests %s. Repair "
+		  "what the messages above name, then \"systemctl start %s%s%s\" goes on without "
+		  "loss; or give it up with \"ublkctl gc --force %s\"",
+		  info->dev_id, by, info->state == DEV_FAIL_IO ? "fail" : "wait",
+		  is_managed ? "ublkd.service" : "ublk@", is_managed ? "" : name,
+		  is_managed ? "" : ".service", name);
+}
+
+/* 0: removed; 1: left as it is. */
+static int reap_orphan(const struct reap *rp, const char *name, const struct dev_info *info)
+{
+	AUTO(holders_deinit) struct holders *holders = &(struct holders){0};
+	AUTO(device_conf_free) struct device_conf *conf = NULL;
+	int r;
+
+	if (rp->stopping)
+		return reap_remove(rp, info, "the machine goes down");
+	conf = reap_load_conf(name);
+	if (conf && conf->give_up == GIVE_UP_FAIL)
+		return reap_remove(rp, info, "OnGiveUp=fail");
+	r = orphan_try_stop(rp->ctrl, info->dev_id, holders);
+	if (r == -EBUSY) {
+		reap_log_kept(name, conf, info, holders);
+		return 1;
+	}
+	if (r < 0)
+		return log_error_errno(r, "cannot tell who uses ublk device %" PRIu32 ": %m",
+				       info->dev_id);
+	return reap_remove(rp, info, "nobody uses it");
+}
+
+/* What no state file tells of. A server may be behind one that is LIVE, though we have the lock. */
+static int reap_marked(const struct reap *rp, const char *name)
+{
+	struct dev_info info;
+	uint32_t first_id = 0;
+	int r;
+
+	for (;;) {
+		r = orphan_find_marked(rp->ctrl, name, first_id, &info);
+		if (r < 0)
+			return log_error_errno(r, "cannot look for ublk devices: %m");
+		if (r == 0)
+			return 0;
+		first_id = info.dev_id + 1;
+		if (info.state != DEV_DEAD &&
+		    !(rp->stopping && (info.state == DEV_QUIESCED || info.state == DEV_FAIL_IO)))
+			continue;
+		r = reap_remove(rp, &info,
+				rp->stopping ? "the machine goes down" : "it was never started");
+		if (r < 0)
+			return r;
+	}
+}
+
+/* Under the lock of the name. 0: nothing is left; 1: something is, on purpose. */
+static int reap_left_overs(struct reap *rp, const char *name)
+{
+	AUTO(orphan_deinit) struct orphan *o = &(struct orphan){0};
+	int r;
+
+	r = reap_open_ctrl(rp);
+	if (r != 0)
+		return r < 0 ? r : 0;
+	r = orphan_find(rp->ctrl, name, o);
+	if (r < 0)
+		return log_error_errno(r, "cannot tell what the server has left: %m");
+	if (r > 0)
+		r = reap_orphan(rp, name, &o->info);
+	return r == 0 ? reap_marked(rp, name) : r;
+}
+
+static int reap_name(struct reap *rp, const char *name)
+{
+	AUTO_CLOSE int lock_fd = -1;
+	int r;
+
+	r = state_lock(name, &lock_fd);
+	if (r == -EBUSY)
+		return 0; /* it is served again */
+	if (r < 0)
+		return log_error_errno(r, "cannot lock " STATE_DIR "/%s: %m", name);
+	if (r > 0)
+		r = reap_left_overs(rp, name);
+	if (r != 0)
+		return r < 0 ? r : 0;
+	r = state_remove(name, UINT32_MAX);
+	if (r < 0)
+		return log_error_errno(r, "cannot remove " STATE_DIR "/%s: %m", name);
+	return 0;
+}
+
+/* True if it was the manager that served the name. */
+static bool reap_is_managed(const char *name)
+{
+	AUTO(device_conf_free) struct device_conf *conf = reap_load_conf(name);
+
+	return conf && conf->manager;
+}
+
+/* All names that there are, or those of the manager. */
+static int reap_names(struct reap *rp, bool managed_only)
+{
+	AUTO(state_list_free) char **names = NULL;
+	int r, first_error = 0;
+
+	r = state_list(&names);
+	if (r < 0)
+		return log_error_errno(r, "cannot list " STATE_DIR ": %m");
+	for (char **name = names; *name; name++) {
+		const char *before;
+
+		if (managed_only && !reap_is_managed(*name))
+			continue;
+		before = log_set_device(*name);
+		r = reap_name(rp, *name);
+		(void)log_set_device(before);
+		first_error = first_error ?: r;
+	}
+	return first_error;
+}
+
+static int reap_run(const char *name, bool stopping)
+{
+	struct reap rp = {.stopping = stopping};
+	int r;
+
+	if (!name || strcmp(name, STATE_MANAGER) == 0)
+		r = reap_names(&rp, name != NULL);
+	else
+		r = reap_name(&rp, name);
+	ctrl_close(rp.ctrl);
+	return r;
+}
+
+/* Where systemd cannot say, the machine stays up: what is left can still be removed later. */
+static bool reap_is_stopping(void)
+{
+	bool stopping = false;
+	int r = systemd_is_stopping(&stopping);
+
+	if (r < 0 && r != -EHOSTDOWN)
+		log_warning_errno(r, "cannot ask systemd whether the machine goes down: %m");
+	return stopping;
+}
+
+/* Servers remove it when they have removed their device. */
+static bool reap_has_left(const char *name)
+{
+	char path[512];
+
+	snprintf(path, sizeof(path), "%s/%s/lock", state_dir(), name);
+	return access(path, F_OK) == 0;
+}
+
+int reap_by_policy(const char *name)
+{
+	return reap_run(name, reap_is_stopping());
+}
+
+int reap_after_stop(const char *name)
+{
+	/* This is also on the way of every restart: nothing is asked that need not be. */
+	if (!reap_has_left(name) || !reap_is_stopping())
+		return 0;
+	return reap_run(name, true);
+}
+
+int reap_at_shutdown(void)
+{
+	return reap_is_stopping() ? reap_run(NULL, true) : 0;
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+/*
+ * "ublkd reap": what becomes of a device whose server has died and is not restarted. With nobody to
+ * serve it, a recoverable device keeps its users waiting, uninterruptibly and for ever.
+ *
+ * Each function takes the lock of a name before it looks, so a name that is served is left alone.
+ * All log. Return: 0, also if there was nothing to do or the policy is to do nothing; else -errno.
+ */
+
+/**
+ * reap_by_policy() - restarting was given up
+ * @name:	of a device; STATE_MANAGER: of all that the manager has left
+ *
+ * A device that nobody uses is removed, and so is any device if the definition says OnGiveUp=fail or
+ * the machine goes down: what its users wait for then fails. Else it is left for the administrator,
+ * who is told who uses it and what to do.
+ */
+int reap_by_policy(const char *name);
+
+/* The server of a name (STATE_MANAGER: of many) has ended: if the machine goes down, nobody will
+ * restart it, so what it left is removed. Else nothing is done. */
+int reap_after_stop(const char *name);
+
+/* The machine goes down: remove what servers of any name have left. Else nothing is done. */
+int reap_at_shutdown(void);
