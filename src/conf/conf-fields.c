@@ -56,7 +56,7 @@ bool conf_is_equal(const struct conf_key *key, const void *a, const void *b)
 	return strcmp(conf_get_string(x) ?: "", conf_get_string(y) ?: "") == 0;
 }
 
-int conf_copy(const struct conf_key *key, void *to, const void *from)
+int conf_copy_value(const struct conf_key *key, void *to, const void *from)
 {
 	const void *source = conf_get_field(key, from);
 	void *field = (char *)to + key->offset;
@@ -76,7 +76,7 @@ int conf_copy(const struct conf_key *key, void *to, const void *from)
 	return 0;
 }
 
-void conf_swap(const struct conf_key *key, void *a, void *b)
+void conf_swap_values(const struct conf_key *key, void *a, void *b)
 {
 	void *x = (char *)a + key->offset, *y = (char *)b + key->offset;
 	unsigned char other[sizeof(uint64_t)];

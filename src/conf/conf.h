@@ -104,8 +104,9 @@ void conf_print(FILE *f, const struct conf_section *section);
 
 /* Two structs of one table. */
 bool conf_is_equal(const struct conf_key *key, const void *a, const void *b);
-int conf_copy(const struct conf_key *key, void *to, const void *from); /* -ENOMEM: nothing done */
-void conf_swap(const struct conf_key *key, void *a, void *b);
+int conf_copy_value(const struct conf_key *key, void *to,
+		    const void *from); /* -ENOMEM: nothing done */
+void conf_swap_values(const struct conf_key *key, void *a, void *b);
 
 /* Frees the strings of a struct that a table describes. */
 void conf_clear(const struct conf_key *keys, void *obj);

@@ -142,7 +142,7 @@ static int adoption_collect_keys(struct adoption *a, const struct conf_section *
 			continue;
 		r = adoption_note_key(a, to->name, k);
 		if (r > 0)
-			r = conf_copy(k, new, from);
+			r = conf_copy_value(k, new, from);
 		if (r < 0)
 			return r;
 	}
@@ -152,7 +152,7 @@ static int adoption_collect_keys(struct adoption *a, const struct conf_section *
 static int adoption_copy_fault(struct fault_conf *new, const struct fault_conf *from)
 {
 	for (const struct conf_key *k = fault_keys; k->name; k++) {
-		int r = conf_copy(k, new, from);
+		int r = conf_copy_value(k, new, from);
 
 		if (r < 0)
 			return r;
@@ -187,7 +187,7 @@ static void adoption_take(struct adoption *a)
 			continue;
 		for (const struct conf_key *k = to->keys; k->name; k++)
 			if (k->change >= a->least && !conf_is_equal(k, to->obj, from))
-				conf_swap(k, to->obj, new);
+				conf_swap_values(k, to->obj, new);
 	}
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * A definition of any bytes: it is right or there is an error, its messages can be shown, and what
- * is right means the same when it is read again.
+ * is right means the same when it is read again, also by the next server.
  */
 #include "fuzz.h"
 
@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "conf/device-conf.h"
 #include "util/parse.h"
@@ -76,6 +77,23 @@ static void check_values(const struct device_conf *c)
 	}
 }
 
+/* What a server leaves for its successor is read as what it was. */
+static void check_kept(const struct device_conf *c)
+{
+	AUTO(conf_diag_deinit) struct conf_diag diag = {0};
+	AUTO(device_conf_free) struct device_conf *kept = NULL;
+	AUTO_FCLOSE FILE *f = NULL;
+	char path[32];
+	int fd = memfd_create("fuzz-kept", MFD_CLOEXEC);
+
+	CHECK(fd >= 0);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	f = fdopen(fd, "w");
+	CHECK(f && device_conf_print(c, f) == 0);
+	CHECK(device_conf_load_kept(path, "fuzz", &diag, &kept) == 0);
+	CHECK(device_conf_digest(kept) == device_conf_digest(c));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	const char *path = input_path(data, size);
@@ -92,6 +110,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		if (r < 0)
 			break;
 		check_values(c);
+		check_kept(c);
 		CHECK(!again || digest == device_conf_digest(c));
 		digest = device_conf_digest(c);
 	}

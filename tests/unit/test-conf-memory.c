@@ -122,6 +122,42 @@ static void test_right_definition_is_whole_or_not_there(void **state)
 	assert_in_range(failed, 50, 10000);
 }
 
+static void test_change_is_whole_or_none(void **state)
+{
+	static const char old_text[] = "[Device]\nSize=1G\n[Backend]\nType=file\nPath=/x\n";
+	struct device_conf *old, *new;
+	uint64_t digest;
+	int r = -ENOMEM;
+
+	write_file(tree, "etc/ublk/a.conf", old_text);
+	write_file(tree, "etc/ublk/b.conf", old_text);
+	write_file(tree, "etc/ublk/b.conf.d/x.conf",
+		   "[Device]\nSerial=s\nDescription=d\n[Queues]\nDepth=2\n[Backend]\n"
+		   "DirectIO=no\n[Udev]\nGroup=g\n[Fault]\nHangWhile=/y\n");
+	{
+		AUTO(conf_diag_deinit) struct conf_diag diag = {0};
+
+		assert_int_equal(device_conf_load("a", &diag, &old), 0);
+		assert_int_equal(device_conf_load("b", &diag, &new), 0);
+	}
+	digest = device_conf_digest(old);
+	for (unsigned n = 1; r != 0; n++) {
+		AUTO(conf_changes_deinit) struct conf_changes *c = &(struct conf_changes){0};
+
+		left = n;
+		r = device_conf_adopt(old, new, CONF_RESTART, c);
+		assert_true(r == 0 || r == -ENOMEM);
+		assert_true((r == 0) == (device_conf_digest(old) != digest));
+		assert_true((r == 0) == (c->taken != NULL));
+		assert_true(n < 100);
+	}
+	left = 0;
+	assert_string_equal(old->fault->hang_while, "/y");
+	assert_int_equal(old->depth, 128);
+	device_conf_free(old);
+	device_conf_free(new);
+}
+
 static void test_error_stays_an_error(void **state)
 {
 	bool more = true;
@@ -183,6 +219,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 #define TREE_TEST(f) cmocka_unit_test_setup_teardown(f, setup_tree, remove_tree)
 		TREE_TEST(test_right_definition_is_whole_or_not_there),
+		TREE_TEST(test_change_is_whole_or_none),
 		TREE_TEST(test_error_stays_an_error),
 		TREE_TEST(test_comparison_is_whole_or_says_so),
 	};

@@ -3,6 +3,7 @@
 #include "conf-helper.h"
 
 #include "conf/conf.h"
+#include "util/parse.h"
 
 /* Reads text as the file "f" and compares the messages. */
 static void read_text(struct conf_doc *doc, const char *text, size_t len, const char *expected)
@@ -214,6 +215,9 @@ struct thing {
 	uint32_t count;
 	uint32_t block_bytes;
 	uint64_t size_bytes;
+	uint64_t rate;
+	uint64_t span_ns;
+	uint32_t share_ppm;
 	unsigned color;
 	unsigned options;
 	uint32_t mode;
@@ -226,6 +230,7 @@ struct thing {
 static const struct conf_name color_names[] = {{"red", 1}, {"green", 2}, {0}};
 static const struct conf_name option_names[] = {{"ro", 1}, {"_net", 2}, {"x.y", 4}, {0}};
 static const struct conf_name auto_name[] = {{"auto", 0}, {0}};
+static const struct conf_name zero_name[] = {{"0", 0}, {0}};
 
 static const struct conf_key thing_keys[] = {
 	{"Flag", conf_parse_bool, FIELD(flag), .fallback = "yes"},
@@ -238,6 +243,11 @@ static const struct conf_key thing_keys[] = {
 	{"Mode", conf_parse_mode, FIELD(mode), .max = 0777},
 	{"Text", conf_parse_string, FIELD(text), .max = 5},
 	{"Path", conf_parse_path, FIELD(path), .required = true},
+	{"Rate", conf_parse_size, FIELD(rate), .min = 4096, .names = zero_name, .fallback = "0",
+	 .common = true, .common_name = "ThingRate"},
+	{"Span", conf_parse_duration, FIELD(span_ns), .min = NS_PER_S, .max = 90 * NS_PER_S,
+	 .fallback = "30s"},
+	{"Share", conf_parse_percent, FIELD(share_ppm), .fallback = "0%"},
 	{0},
 };
 
@@ -264,7 +274,8 @@ static void test_table_fills_every_kind_of_field(void **state)
 
 	fill(&t,
 	     "[A]\nFlag=off\nCount=16\nBlock=4K\nSize=64M\nColor=red\nOptions= x.y \t ro\n"
-	     "Mode=0640\nText=h \xc3\xa4\nPath=//a/./b/\n",
+	     "Mode=0640\nText=h \xc3\xa4\nPath=//a/./b/\nRate=8E\nSpan=1min 1500ms\n"
+	     "Share=0.5%\n",
 	     "", "");
 	assert_false(t.flag);
 	assert_int_equal(t.count, 16);
@@ -273,6 +284,9 @@ static void test_table_fills_every_kind_of_field(void **state)
 	assert_int_equal(t.color, 1);
 	assert_int_equal(t.options, 5);
 	assert_int_equal(t.mode, 0640);
+	assert_int_equal(t.rate, 8ULL << 60);
+	assert_int_equal(t.span_ns, 61500000000);
+	assert_int_equal(t.share_ppm, 5000);
 	assert_string_equal(t.text, "h \xc3\xa4");
 	assert_string_equal(t.path, "/a/b");
 	conf_clear(thing_keys, &t);
@@ -303,6 +317,20 @@ static void test_empty_value_leads_back_to_the_default(void **state)
 
 	fill(&t, "[A]\nCount=auto\nPath=/a\n", "[Defaults]\nCount=7\n", "");
 	assert_int_equal(t.count, 0);
+	conf_clear(thing_keys, &t);
+}
+
+static void test_key_may_have_another_name_for_all(void **state)
+{
+	static const char rates[] = "[Defaults]\nThingRate=8K\nRate=16K\n";
+	struct thing t;
+
+	fill(&t, "[A]\nPath=/a\n", rates, "");
+	assert_int_equal(t.rate, 8192);
+	conf_clear(thing_keys, &t);
+	/* The word that is out of range. */
+	fill(&t, "[A]\nPath=/a\nRate=0\n", rates, "");
+	assert_int_equal(t.rate, 0);
 	conf_clear(thing_keys, &t);
 }
 
@@ -344,6 +372,16 @@ static void test_bad_values_are_named(void **state)
 				  "_net, x.y"},
 		{"Mode=0888", "Mode=: \"0888\" is not an access mode in octal digits, as in 0660"},
 		{"Mode=4755", "Mode=: 4755 is above 0777"},
+		{"Rate=4095", "Rate=: 4095 is below 4K"},
+		{"Rate=16E", "Rate=: 16E is above 18446744073709551615"},
+		{"Span=999ms", "Span=: 999ms is below 1s"},
+		{"Span=2min", "Span=: 2min is above 90s"},
+		{"Span=infinity", "Span=: infinity is above 90s"},
+		{"Span=99999999999w", "Span=: 99999999999w is above 90s"},
+		{"Span=soon", "Span=: \"soon\" is not a time span, as in 500ms, 30s, 1min 30s"},
+		{"Share=101%", "Share=: 101% is above 100%"},
+		{"Share=5", "Share=: \"5\" is not a percentage, as in 5%, 0.1% (up to 4 digits "
+			    "behind the point)"},
 		{"Text=sixsix", "Text=: is longer than 5 bytes"},
 		{"Pth=/x", "Pth=: unknown key, did you mean Path=?"},
 		{"path=/x", "path=: unknown key, did you mean Path=?"},
@@ -479,6 +517,7 @@ int main(void)
 		cmocka_unit_test(test_file_that_is_none_is_named),
 		cmocka_unit_test(test_table_fills_every_kind_of_field),
 		cmocka_unit_test(test_empty_value_leads_back_to_the_default),
+		cmocka_unit_test(test_key_may_have_another_name_for_all),
 		cmocka_unit_test(test_required_points_to_where_it_was_taken_away),
 		cmocka_unit_test(test_bad_values_are_named),
 		cmocka_unit_test(test_key_of_another_type_is_named),

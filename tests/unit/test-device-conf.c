@@ -58,6 +58,14 @@ static void test_defaults_are_those_of_the_man_page(void **state)
 	assert_int_equal(c->depth, 128);
 	assert_int_equal(c->max_io_bytes, 512 << 10);
 	assert_int_equal(c->copy_mode, COPY_MODE_AUTO);
+	assert_int_equal(c->recovery_mode, RECOVERY_REISSUE);
+	assert_int_equal(c->give_up, GIVE_UP_KEEP);
+	assert_int_equal(c->rates.read_bytes, 0);
+	assert_int_equal(c->rates.write_bytes, 0);
+	assert_int_equal(c->rates.read_iops, 0);
+	assert_int_equal(c->rates.write_iops, 0);
+	assert_false(c->manager);
+	assert_null(c->fault);
 	assert_true(c->autostart);
 	assert_int_equal(c->boot_options, 0);
 	assert_true(c->watch);
@@ -81,7 +89,11 @@ static void test_every_key_arrives(void **state)
 		   "ReadOnly=no\nRotational=yes\nSerial=data-0001\n"
 		   "[Backend]\nType=file\nPath=/srv//a b;c.img\nCreate=sparse\nDirectIO=on\n"
 		   "[Queues]\nCount=4096\nDepth=1\nMaxIO=32M\nCopyMode=copy\n"
-		   "[Boot]\nAutostart=no\nOptions=nofail _netdev noauto x-initrd.attach\n"
+		   "[Recovery]\nMode=queue\nOnGiveUp=fail\n"
+		   "[Limits]\nReadBandwidth=100M\nWriteBandwidth=4K\nReadIOPS=5000\n"
+		   "WriteIOPS=1\n"
+		   "[Boot]\nAutostart=no\nManager=yes\n"
+		   "Options=nofail _netdev noauto x-initrd.attach\n"
 		   "[Udev]\nWatch=no\nOwner=_svc\nGroup=disk\nMode=0640\n");
 	c = load("a", 0, "");
 	assert_string_equal(c->description, "Project \xc3\xa4; #1");
@@ -93,6 +105,13 @@ static void test_every_key_arrives(void **state)
 	assert_int_equal(c->depth, 1);
 	assert_int_equal(c->max_io_bytes, 32 << 20);
 	assert_int_equal(c->copy_mode, COPY_MODE_COPY);
+	assert_int_equal(c->recovery_mode, RECOVERY_QUEUE);
+	assert_int_equal(c->give_up, GIVE_UP_FAIL);
+	assert_int_equal(c->rates.read_bytes, 100 << 20);
+	assert_int_equal(c->rates.write_bytes, 4096);
+	assert_int_equal(c->rates.read_iops, 5000);
+	assert_int_equal(c->rates.write_iops, 1);
+	assert_true(c->manager);
 	assert_false(c->autostart);
 	assert_int_equal(c->boot_options, BOOT_NOFAIL | BOOT_NETDEV | BOOT_NOAUTO | BOOT_INITRD);
 	assert_false(c->watch);
@@ -103,6 +122,49 @@ static void test_every_key_arrives(void **state)
 	assert_string_equal(file->path, "/srv/a b;c.img");
 	assert_int_equal(file->create, FILE_CREATE_SPARSE);
 	assert_int_equal(file->direct_io, DIRECT_IO_YES);
+}
+
+static void test_faults_are_loud(void **state)
+{
+	AUTO(device_conf_free) struct device_conf *c = NULL;
+	static const char warning[] =
+		"/etc/ublk/a.conf:5: [Fault] warning: this device fails on purpose, and may lose "
+		"what is written to it\n";
+
+	write_file(tree, "etc/ublk/a.conf", "[Device]\nSize=1G\n[Backend]\nType=null\n[Fault]\n");
+	c = load("a", 0, warning);
+	assert_int_equal(c->fault->seed, 1);
+	assert_int_equal(c->fault->read_errors_ppm, 0);
+	assert_int_equal(c->fault->write_errors_ppm, 0);
+	assert_int_equal(c->fault->flush_errors_ppm, 0);
+	assert_int_equal(c->fault->discard_errors_ppm, 0);
+	assert_int_equal(c->fault->error, EIO);
+	assert_int_equal(c->fault->latency_ns, 0);
+	assert_int_equal(c->fault->jitter_ns, 0);
+	assert_int_equal(c->fault->short_ppm, 0);
+	assert_null(c->fault->hang_while);
+	assert_false(c->fault->lying_flush);
+	assert_false(c->fault->power_cut);
+	device_conf_free(TAKE_PTR(c));
+
+	write_file(tree, "etc/ublk/a.conf",
+		   "[Device]\nSize=1G\n[Backend]\nType=null\n[Fault]\nSeed=18446744073709551615\n"
+		   "ReadErrors=0.1%\nWriteErrors=1%\nFlushErrors=10%\nDiscardErrors=100%\n"
+		   "Error=EILSEQ\nLatency=2ms\nLatencyJitter=500us\nShortTransfers=0.0001%\n"
+		   "HangWhile=/run/hang\nLyingFlush=yes\nPowerCut=yes\n");
+	c = load("a", 0, warning);
+	assert_int_equal(c->fault->seed, UINT64_MAX);
+	assert_int_equal(c->fault->read_errors_ppm, 1000);
+	assert_int_equal(c->fault->write_errors_ppm, 10000);
+	assert_int_equal(c->fault->flush_errors_ppm, 100000);
+	assert_int_equal(c->fault->discard_errors_ppm, 1000000);
+	assert_int_equal(c->fault->error, EILSEQ);
+	assert_int_equal(c->fault->latency_ns, 2000000);
+	assert_int_equal(c->fault->jitter_ns, 500000);
+	assert_int_equal(c->fault->short_ppm, 1);
+	assert_string_equal(c->fault->hang_while, "/run/hang");
+	assert_true(c->fault->lying_flush);
+	assert_true(c->fault->power_cut);
 }
 
 static void test_higher_tree_has_the_main_file(void **state)
@@ -244,11 +306,19 @@ static void test_defaults_stand_below_definitions(void **state)
 
 	write_file(tree, "etc/ublkd.conf",
 		   "[Defaults]\nDepth=32\nWatch=no\nMaxIO=1M\nGroup=ublk\n"
-		   "[Log]\nLevel=debug\n");
+		   "Mode=0600\nRecoveryMode=none\nManager=yes\nOnGiveUp=fail\nReadIOPS=7\n"
+		   "WriteBandwidth=1M\n[Log]\nLevel=debug\n");
 	write_file(tree, "usr/ublkd.conf.d/x.conf", "[Defaults]\nMaxIO=64K\n");
 	write_file(tree, "etc/ublk/a.conf",
-		   "[Device]\nSize=1G\n[Backend]\nType=null\n[Queues]\nDepth=8\nMaxIO=\n");
+		   "[Device]\nSize=1G\n[Backend]\nType=null\n[Queues]\nDepth=8\nMaxIO=\n"
+		   "[Limits]\nWriteBandwidth=0\n");
 	c = load("a", 0, "");
+	assert_int_equal(c->recovery_mode, RECOVERY_NONE);
+	assert_int_equal(c->mode, 0600);
+	assert_true(c->manager);
+	assert_int_equal(c->give_up, GIVE_UP_FAIL);
+	assert_int_equal(c->rates.read_iops, 7);
+	assert_int_equal(c->rates.write_bytes, 0);
 	assert_int_equal(c->depth, 8);
 	assert_int_equal(c->max_io_bytes, 64 << 10);
 	assert_false(c->watch);
@@ -297,6 +367,29 @@ static void test_daemon_conf_has_a_level(void **state)
 	assert_int_equal(daemon_conf_load(&diag, &c), 0);
 	assert_int_equal(c.log_level, LOG_INFO);
 	assert_int_equal(diag.n_messages, 0);
+}
+
+static void test_daemon_conf_has_threads_and_patience(void **state)
+{
+	AUTO(conf_diag_deinit) struct conf_diag diag = {0};
+	struct daemon_conf c;
+
+	assert_int_equal(daemon_conf_load(&diag, &c), 0);
+	assert_int_equal(c.manager_threads, 0);
+	assert_int_equal(c.slow_request_ns, 30000000000);
+	write_file(tree, "etc/ublkd.conf", "[Manager]\nThreads=64\n[Log]\nSlowRequest=1s\n");
+	assert_int_equal(daemon_conf_load(&diag, &c), 0);
+	assert_int_equal(c.manager_threads, 64);
+	assert_int_equal(c.slow_request_ns, 1000000000);
+	write_file(tree, "etc/ublkd.conf", "[Manager]\nThreads=auto\n[Log]\nSlowRequest=1d\n");
+	assert_int_equal(daemon_conf_load(&diag, &c), 0);
+	assert_int_equal(c.manager_threads, 0);
+	assert_int_equal(diag.n_messages, 0);
+	write_file(tree, "etc/ublkd.conf", "[Manager]\nThreads=0\n[Log]\nSlowRequest=infinity\n");
+	assert_int_equal(daemon_conf_load(&diag, &c), -EUCLEAN);
+	assert_diag(&diag, tree,
+		    "/etc/ublkd.conf:2: [Manager] Threads=: 0 is below 1\n"
+		    "/etc/ublkd.conf:4: [Log] SlowRequest=: infinity is above 1d\n");
 }
 
 static void test_sizes_fit_the_machine(void **state)
@@ -515,6 +608,7 @@ int main(void)
 #define TREE_TEST(f) cmocka_unit_test_setup_teardown(f, setup_tree, remove_tree)
 		TREE_TEST(test_defaults_are_those_of_the_man_page),
 		TREE_TEST(test_every_key_arrives),
+		TREE_TEST(test_faults_are_loud),
 		TREE_TEST(test_higher_tree_has_the_main_file),
 		TREE_TEST(test_drop_ins_merge_in_the_order_of_their_names),
 		TREE_TEST(test_drop_in_repairs_and_resets),
@@ -525,6 +619,7 @@ int main(void)
 		TREE_TEST(test_defaults_stand_below_definitions),
 		TREE_TEST(test_bad_defaults_are_named_once),
 		TREE_TEST(test_daemon_conf_has_a_level),
+		TREE_TEST(test_daemon_conf_has_threads_and_patience),
 		TREE_TEST(test_sizes_fit_the_machine),
 		TREE_TEST(test_noauto_turns_autostart_off),
 		TREE_TEST(test_warning_does_not_stop),

@@ -148,6 +148,79 @@ static void test_duration_adds_up_its_units(void **state)
 	check_numbers(cases, ARRAY_SIZE(cases), parse_duration);
 }
 
+static void test_duration_is_written_as_it_is_read(void **state)
+{
+	static const struct {
+		uint64_t ns;
+		const char *text;
+	} cases[] = {
+		{0, "0"},
+		{1, "1ns"},
+		{1001, "1001ns"},
+		{90 * NS_PER_S, "90s"},
+		{NS_PER_S / 2, "500ms"},
+		{120 * NS_PER_S, "2min"},
+		{86400 * NS_PER_S, "1d"},
+		{UINT64_MAX - 1, "18446744073709551614ns"},
+		{UINT64_MAX, "infinity"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		char text[DURATION_TEXT_MAX];
+		uint64_t ns;
+
+		assert_string_equal(format_duration(cases[i].ns, text), cases[i].text);
+		assert_int_equal(parse_duration(text, &ns), 0);
+		assert_int_equal(ns, cases[i].ns);
+	}
+}
+
+static void test_percent_is_exact_to_a_millionth(void **state)
+{
+	static const struct {
+		const char *text;
+		int r;
+		uint32_t ppm;
+		const char *again; /* NULL: the same text */
+	} cases[] = {
+		{"0%", 0, 0, NULL},
+		{"0.0001%", 0, 1, NULL},
+		{"0.1%", 0, 1000, NULL},
+		{"0.1000%", 0, 1000, "0.1%"},
+		{"5%", 0, 50000, NULL},
+		{"05.05%", 0, 50500, "5.05%"},
+		{"99.9999%", 0, 999999, NULL},
+		{"100%", 0, 1000000, NULL},
+		{"100.0%", 0, 1000000, "100%"},
+		{"100.0001%", -ERANGE, 0, NULL},
+		{"101%", -ERANGE, 0, NULL},
+		{"99999999999999999999999%", -ERANGE, 0, NULL},
+		{"0.00001%", -EINVAL, 0, NULL},
+		{"0.00000000000000000001%", -EINVAL, 0, NULL},
+		{"5", -EINVAL, 0, NULL},
+		{"5 %", -EINVAL, 0, NULL},
+		{"5%%", -EINVAL, 0, NULL},
+		{"5.%", -EINVAL, 0, NULL},
+		{".5%", -EINVAL, 0, NULL},
+		{"-1%", -EINVAL, 0, NULL},
+		{"0,1%", -EINVAL, 0, NULL},
+		{"%", -EINVAL, 0, NULL},
+		{"", -EINVAL, 0, NULL},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		char text[PERCENT_TEXT_MAX];
+		uint32_t ppm = 7;
+
+		print_message("\"%s\"\n", cases[i].text);
+		assert_int_equal(parse_percent(cases[i].text, &ppm), cases[i].r);
+		assert_int_equal(ppm, cases[i].r < 0 ? 7 : cases[i].ppm);
+		if (cases[i].r == 0)
+			assert_string_equal(format_percent(ppm, text),
+					    cases[i].again ?: cases[i].text);
+	}
+}
+
 static void test_bool_knows_its_words(void **state)
 {
 	static const char *const yes[] = {"yes", "YES", "true", "on", "y", "t", "1"};
@@ -302,6 +375,8 @@ int main(void)
 		cmocka_unit_test(test_size_has_one_suffix_of_base_1024),
 		cmocka_unit_test(test_size_is_written_as_it_is_read),
 		cmocka_unit_test(test_duration_adds_up_its_units),
+		cmocka_unit_test(test_duration_is_written_as_it_is_read),
+		cmocka_unit_test(test_percent_is_exact_to_a_millionth),
 		cmocka_unit_test(test_bool_knows_its_words),
 		cmocka_unit_test(test_mode_is_octal),
 		cmocka_unit_test(test_path_is_absolute_and_gets_normalized),
