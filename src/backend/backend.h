@@ -41,6 +41,11 @@ struct backend_ops {
 	/* Logging, optional: everything written so far is on stable storage. */
 	int (*flush)(struct backend *b);
 	/*
+	 * Logging, optional: write whole logical blocks, while the queues have nothing under way.
+	 * @buf begins at a multiple of the logical block.
+	 */
+	int (*write)(struct backend *b, uint64_t offset_bytes, const void *buf, size_t len_bytes);
+	/*
 	 * Optional: a descriptor without which a successor could not go on, because the data are in
 	 * it (memory). It stays the backend's. A backend that has this cannot be taken over without.
 	 */

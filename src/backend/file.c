@@ -302,6 +302,25 @@ static int file_flush(struct backend *b)
 	return 0;
 }
 
+static int file_write(struct backend *b, uint64_t offset_bytes, const void *buf, size_t len_bytes)
+{
+	const uint8_t *from = buf;
+
+	while (len_bytes > 0) {
+		ssize_t n = pwrite(b->fd, from, len_bytes, (off_t)offset_bytes);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return log_error_errno(n < 0 ? -errno : -EIO, "cannot write to %s: %m",
+					       b->path);
+		from += n;
+		offset_bytes += (uint64_t)n;
+		len_bytes -= (size_t)n;
+	}
+	return 0;
+}
+
 static void file_abandon(struct backend *b)
 {
 	if (b->created)
@@ -360,6 +379,7 @@ const struct backend_ops file_backend = {
 	.open = file_open,
 	.get_target = file_get_target,
 	.flush = file_flush,
+	.write = file_write,
 	.resize = file_resize,
 	.abandon = file_abandon,
 	.close = file_close,

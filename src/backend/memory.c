@@ -25,6 +25,7 @@
 
 #include "backend/memory.h"
 #include "backend/registry.h"
+#include "util/log.h"
 
 #define ZERO_STEP_BYTES (1U << 20) /* cleared by hand before other requests get their turn */
 #define MAX_RETRIES     8
@@ -119,17 +120,17 @@ static void memory_read(struct backend *b, struct io *io)
 	}
 }
 
-static int memory_write(struct backend *b, struct io *io)
+static int memory_copy_in(struct backend *b, uint64_t offset, const void *buf, size_t len)
 {
-	uint64_t first = io->offset_bytes >> b->page_shift;
-	uint64_t end = (io->offset_bytes + io->len_bytes - 1) / b->page_bytes + 1;
+	uint64_t first = offset >> b->page_shift;
+	uint64_t end = (offset + len - 1) / b->page_bytes + 1;
 	uint8_t *data = memory_data(b);
 
 	if (!memory_is_populated(b, first, end) &&
 	    madvise(data + (first << b->page_shift), (end - first) << b->page_shift,
 		    MADV_POPULATE_WRITE) < 0)
 		return errno == ENOMEM || errno == EFAULT ? -ENOSPC : -errno;
-	memcpy(data + io->offset_bytes, io->buf, io->len_bytes);
+	memcpy(data + offset, buf, len);
 	memory_set_populated(b, first, end);
 	return 0;
 }
@@ -234,7 +235,7 @@ static void memory_submit(void *ctx, struct io *io)
 		io_complete(io, 0);
 		break;
 	case IO_WRITE:
-		io_complete(io, memory_write(b, io));
+		io_complete(io, memory_copy_in(b, io->offset_bytes, io->buf, io->len_bytes));
 		break;
 	case IO_FLUSH:
 		io_complete(io, 0);
@@ -278,9 +279,19 @@ static void memory_on_cqe(void *ctx, struct io *io, int res)
 	io_complete(io, res);
 }
 
+static int memory_write(struct backend *b, uint64_t offset_bytes, const void *buf, size_t len_bytes)
+{
+	int r = memory_copy_in(b, offset_bytes, buf, len_bytes);
+
+	if (r < 0)
+		return log_error_errno(r, "cannot write %zu bytes to the memory: %m", len_bytes);
+	return 0;
+}
+
 const struct backend_ops memory_backend = {
 	.conf = &memory_conf_type,
 	.open = memory_open,
+	.write = memory_write,
 	.get_kept_fd = memory_get_kept_fd,
 	.resize = memory_resize,
 	.close = memory_close,

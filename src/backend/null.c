@@ -18,6 +18,11 @@ static void null_submit(void *ctx, struct io *io)
 	io_complete(io, 0);
 }
 
+static int null_write(struct backend *b, uint64_t offset_bytes, const void *buf, size_t len_bytes)
+{
+	return 0;
+}
+
 static int null_open(const struct backend_request *req, struct backend **ret,
 		     struct limits *ret_limits)
 {
@@ -45,6 +50,7 @@ static int null_resize(struct backend *b, const struct backend_request *req,
 const struct backend_ops null_backend = {
 	.conf = &null_conf_type,
 	.open = null_open,
+	.write = null_write,
 	.resize = null_resize,
 	.io = &(const struct io_ops){.submit = null_submit},
 };

@@ -6,14 +6,14 @@
 
 #include "backend/backend.h"
 #include "device/device.h"
+#include "ring/orphan.h"
 #include "ring/queue.h"
+#include "ring/throttle.h"
 #include "state/stats.h"
 
 struct device {
-	const struct device_conf *conf;
-	struct ctrl *ctrl;
-	device_interrupt_fn interrupt;
-	void *interrupt_arg;
+	struct device_conf *conf; /* in force */
+	struct device_env env;
 
 	int lock_fd;  /* /run/ublkd/NAME/lock */
 	int watch_fd; /* for node_wait() */
@@ -24,16 +24,23 @@ struct device {
 	struct backend *backend;
 	bool backend_open;
 	struct limits limits;
+	struct limits found; /* at a takeover, what the backend can do now */
 
 	struct dev_info info;
-	bool added;   /* ADD_DEV was done */
-	bool live;    /* START_DEV was done */
-	bool stopped; /* STOP_DEV was done */
+	enum recovery_mode recovery; /* as it is, which may be less than was asked for */
+	bool added;                  /* ADD_DEV was done, or the device is taken over */
+	bool live;                   /* START_DEV or END_USER_RECOVERY was done */
+	bool stopped;                /* STOP_DEV was done */
+	bool taken_over;
+	bool left;             /* for a successor: nothing of it is removed */
+	struct orphan *orphan; /* to be taken over, until it is */
 	struct stats stats;
+	struct throttle *throttle;
 	struct queue **queues;
 
 	uint64_t n_errors_reported;
 	uint64_t reported_ms; /* CLOCK_MONOTONIC; 0: never */
+	bool slow_reported;
 };
 
 /* One of its queues cannot serve any more. */
@@ -41,3 +48,26 @@ bool device_queue_has_ended(const struct device *d);
 
 /* Logging: the message for a failed command of the control device. Returns @r. */
 int device_log_ctrl(const struct device *d, enum ctrl_op op, int r);
+
+/* What a backend is asked for by a definition. */
+struct backend_request device_backend_request(const struct device *d,
+					      const struct device_conf *conf);
+
+/* device-start.c. Logging. State, definition and udev properties as they are now. */
+int device_write_state(struct device *d, bool takeover);
+int device_write_udev(const struct device *d);
+void device_set_rates(struct device *d);
+int device_open_char(struct device *d);
+int device_start_queues(struct device *d);
+/* Logging: why START_DEV or END_USER_RECOVERY failed. */
+int device_log_start(const struct device *d, enum ctrl_op op, int r);
+
+/* device-takeover.c. Logging. After the lock of a server that died: 0: nothing is left of it; 1: its
+ * device is to be taken over, with the definition in d->conf. */
+int device_find_orphan(struct device *d);
+/* START_USER_RECOVERY; before the char device is opened. */
+int device_begin_takeover(struct device *d);
+/* END_USER_RECOVERY; the queues have fetched. */
+int device_end_takeover(struct device *d);
+/* The limits of the live device; -EUCLEAN: the backend cannot serve it. */
+int device_adopt_limits(struct device *d);

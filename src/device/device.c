@@ -9,17 +9,21 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
 #include <time.h>
 
 #include "device/device-internal.h"
+#include "device/node.h"
 #include "ring/orphan.h"
 #include "state/state.h"
 #include "util/log.h"
 #include "util/parse.h"
+#include "util/step.h"
 
 #define DEVICE_DELETE_WAIT_MS  5000
+#define DEVICE_TICK_MS         200
 #define DEVICE_REPORT_EVERY_MS 10000
 
 static uint64_t device_now_ms(void)
@@ -30,14 +34,16 @@ static uint64_t device_now_ms(void)
 	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 
-int device_new(const struct device_conf *conf, struct ctrl *ctrl, struct device **ret)
+int device_new(struct device_conf *conf, const struct device_env *env, struct device **ret)
 {
 	AUTO(device_free) struct device *d = calloc(1, sizeof(*d));
 
-	if (!d)
-		return log_error_errno(-ENOMEM, "cannot make device %s: %m", conf->name);
+	if (!d) {
+		device_conf_free(conf);
+		return log_error_errno(-ENOMEM, "cannot make a device: %m");
+	}
 	d->conf = conf;
-	d->ctrl = ctrl;
+	d->env = *env;
 	d->lock_fd = d->watch_fd = d->event_fd = d->dev_fd = -1;
 	d->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (d->event_fd < 0)
@@ -46,10 +52,9 @@ int device_new(const struct device_conf *conf, struct ctrl *ctrl, struct device 
 	return 0;
 }
 
-void device_set_interrupt(struct device *d, device_interrupt_fn fn, void *arg)
+void device_set_ctrl(struct device *d, struct ctrl *ctrl)
 {
-	d->interrupt = fn;
-	d->interrupt_arg = arg;
+	d->env.ctrl = ctrl;
 }
 
 bool device_queue_has_ended(const struct device *d)
@@ -76,6 +81,14 @@ static uint64_t device_count_requests(const struct device *d)
 	return n;
 }
 
+static void device_drain_event(const struct device *d)
+{
+	uint64_t n;
+
+	while (read(d->event_fd, &n, sizeof(n)) > 0)
+		;
+}
+
 struct device_progress {
 	struct device *d;
 	uint64_t n_requests;
@@ -87,8 +100,8 @@ static enum ctrl_wait device_wait_stop(void *arg)
 	struct device_progress *p = arg;
 	uint64_t n = device_count_requests(p->d);
 
-	if (p->d->interrupt)
-		(void)p->d->interrupt(p->d->interrupt_arg); /* extends systemd's patience */
+	if (p->d->env.interrupt)
+		(void)p->d->env.interrupt(p->d->env.arg); /* extends systemd's patience */
 	if (n == p->n_requests)
 		return CTRL_WAIT;
 	p->n_requests = n;
@@ -124,6 +137,29 @@ static int device_claim(const struct device *d, int *ret_fd)
 	return 0;
 }
 
+/*
+ * A device that is recoverable throws away what the page cache still holds when it is stopped, for
+ * the kernel acts as if its server were gone. Whoever closed it last has had it written back; this
+ * is for what came since.
+ */
+static void device_sync(const struct device *d)
+{
+	int r = d->limits.read_only ? 0 : node_sync(d->info.dev_id);
+
+	if (r < 0 && r != -ENOENT && r != -ENXIO)
+		log_warning_errno(r,
+				  "cannot write back what the page cache holds of ublkb%" PRIu32
+				  ": %m: the last writes to it may be lost",
+				  d->info.dev_id);
+}
+
+static int device_flush(struct device *d)
+{
+	if (!d->ops->flush || d->limits.read_only)
+		return 0;
+	return d->ops->flush(d->backend); /* logging */
+}
+
 /* @even_in_use: users get errors from here on, after the write-back; else -EBUSY. */
 static int device_stop(struct device *d, bool even_in_use)
 {
@@ -132,24 +168,27 @@ static int device_stop(struct device *d, bool even_in_use)
 	enum ctrl_op op = CTRL_TRY_STOP_DEV;
 	int r = -EOPNOTSUPP;
 
-	ctrl_set_wait(d->ctrl, device_wait_stop, &progress);
+	if (even_in_use)
+		device_sync(d);
+	ctrl_set_wait(d->env.ctrl, device_wait_stop, &progress);
 	if (!even_in_use)
-		r = ctrl_try_stop_dev(d->ctrl, d->info.dev_id);
+		r = ctrl_try_stop_dev(d->env.ctrl, d->info.dev_id);
 	if (r == -EOPNOTSUPP) {
 		op = CTRL_STOP_DEV;
 		r = even_in_use ? 0 : device_claim(d, &claim_fd);
+		if (r == 0 && !even_in_use)
+			device_sync(d);
 		if (r == 0)
-			r = ctrl_stop_dev(d->ctrl, d->info.dev_id);
+			r = ctrl_stop_dev(d->env.ctrl, d->info.dev_id);
 	}
-	ctrl_set_wait(d->ctrl, NULL, NULL);
+	ctrl_set_wait(d->env.ctrl, NULL, NULL);
 	if (r == -EBUSY)
 		return r;
 	if (r < 0 && r != -ENODEV) /* -ENODEV: somebody else has stopped it */
 		return device_log_ctrl(d, op, r);
 	d->stopped = true;
-	if (!d->ops->flush || d->limits.read_only)
-		return 0;
-	return d->ops->flush(d->backend); /* logging */
+	step_reached("stopped");
+	return device_flush(d);
 }
 
 int device_try_stop(struct device *d, struct holders *holders)
@@ -170,32 +209,8 @@ int device_try_stop(struct device *d, struct holders *holders)
 static void device_free_queues(struct device *d)
 {
 	for (unsigned i = 0; d->queues && i < d->info.n_queues; i++)
-		queue_stop(d->queues[i]);
+		d->queues[i] = queue_stop(d->queues[i]);
 	free(TAKE_PTR(d->queues));
-}
-
-static void device_delete(struct device *d)
-{
-	int r;
-
-	r = orphan_delete(d->ctrl, d->info.dev_id, DEVICE_DELETE_WAIT_MS);
-	if (r > 0)
-		log_notice("somebody still has ublkb%" PRIu32
-			   " open; the kernel removes the device when that ends",
-			   d->info.dev_id);
-	else if (r < 0)
-		device_log_ctrl(d, CTRL_DEL_DEV_ASYNC, r);
-}
-
-static void device_close_backend(struct device *d)
-{
-	if (!d->backend_open)
-		return;
-	if (!d->live && d->ops->abandon)
-		d->ops->abandon(d->backend);
-	if (d->ops->close)
-		d->backend = d->ops->close(d->backend);
-	d->backend_open = false;
 }
 
 /* Log what has failed since the last report, if anything. */
@@ -230,34 +245,149 @@ static void device_report(struct device *d)
 	d->n_errors_reported = n_errors;
 }
 
+bool device_is_recoverable(const struct device *d)
+{
+	return d->live && !d->stopped && d->recovery != RECOVERY_NONE;
+}
+
+void device_drain(struct device *d)
+{
+	for (unsigned i = 0; d->queues && i < d->info.n_queues; i++)
+		queue_drain(d->queues[i]);
+}
+
+int device_hand_over(struct device *d)
+{
+	int r;
+
+	/* Most of it while the device is still served, so that users wait for the rest only. */
+	(void)device_flush(d);
+	d->left = true;
+	step_reached("handing-over");
+	device_drain(d);
+	for (unsigned i = 0; i < d->info.n_queues; i++) {
+		struct pollfd p = {.fd = d->event_fd, .events = POLLIN};
+		int ended;
+
+		while (!queue_has_ended(d->queues[i], &ended)) {
+			device_drain_event(d);
+			if (d->env.interrupt)
+				(void)d->env.interrupt(d->env.arg); /* extends systemd's patience */
+			poll(&p, 1, DEVICE_TICK_MS);
+		}
+	}
+	step_reached("drained");
+	r = device_flush(d);
+	device_report(d);
+	device_free_queues(d);
+	step_reached("handed-over");
+	return r;
+}
+
+static void device_delete(struct device *d)
+{
+	int r;
+
+	r = orphan_delete(d->env.ctrl, d->info.dev_id, DEVICE_DELETE_WAIT_MS);
+	if (r > 0)
+		log_notice("somebody still has ublkb%" PRIu32
+			   " open; the kernel removes the device when that ends",
+			   d->info.dev_id);
+	else if (r < 0)
+		device_log_ctrl(d, CTRL_DEL_DEV_ASYNC, r);
+}
+
+static void device_close_backend(struct device *d)
+{
+	if (!d->backend_open)
+		return;
+	if (!d->live && !d->left && d->ops->abandon)
+		d->ops->abandon(d->backend);
+	if (d->ops->close)
+		d->backend = d->ops->close(d->backend);
+	d->backend_open = false;
+}
+
+/* What only its own process can give up. */
+static void device_release(struct device *d)
+{
+	device_free_queues(d);
+	d->throttle = throttle_free(d->throttle);
+	device_close_backend(d);
+	if (d->dev_fd >= 0)
+		close(TAKE_FD(d->dev_fd));
+}
+
+static void device_remove(struct device *d)
+{
+	/* A start that failed after START_DEV. If a queue has died there is nobody to serve it. */
+	if (d->live && !d->stopped && !device_queue_has_ended(d))
+		(void)device_stop(d, true);
+	else if (d->added && d->env.workers && !d->stopped)
+		/* The slots on a shared ring come back by this alone. */
+		(void)ctrl_stop_dev(d->env.ctrl, d->info.dev_id);
+	device_report(d); /* also what failed while the kernel wrote back */
+	device_release(d);
+	step_reached("released");
+	if (d->added) {
+		if (d->live && !d->stopped)
+			(void)ctrl_stop_dev(d->env.ctrl, d->info.dev_id);
+		device_delete(d);
+	}
+	step_reached("deleted");
+	if (d->ops && d->ops->get_kept_fd && d->env.keep_fd)
+		(void)d->env.keep_fd(d->env.arg, d->conf->name, -1);
+	if (d->lock_fd >= 0)
+		(void)state_remove(d->conf->name, d->added ? d->info.dev_id : UINT32_MAX);
+}
+
 struct device *device_free(struct device *d)
 {
 	if (!d)
 		return NULL;
-	/* A start that failed after START_DEV. If a queue has died there is nobody to serve it. */
-	if (d->live && !d->stopped && !device_queue_has_ended(d))
-		(void)device_stop(d, true);
-	device_report(d); /* also what failed while the kernel wrote back */
-	device_free_queues(d);
-	device_close_backend(d);
-	if (d->dev_fd >= 0)
-		close(d->dev_fd);
-	if (d->added) {
-		if (d->live && !d->stopped)
-			(void)ctrl_stop_dev(d->ctrl, d->info.dev_id);
-		device_delete(d);
-	}
+	if (d->left)
+		device_release(d);
+	else
+		device_remove(d);
 	stats_close(&d->stats);
-	if (d->lock_fd >= 0) {
-		(void)state_remove(d->conf->name, d->added ? d->info.dev_id : UINT32_MAX);
+	if (d->orphan)
+		orphan_deinit(d->orphan);
+	free(d->orphan);
+	if (d->lock_fd >= 0)
 		close(d->lock_fd);
-	}
 	if (d->watch_fd >= 0)
 		close(d->watch_fd);
 	if (d->event_fd >= 0)
 		close(d->event_fd);
+	device_conf_free(d->conf);
 	free(d);
 	return NULL;
+}
+
+/* A backend that takes its time is no failure, and no reason for a restart. */
+static void device_report_slow(struct device *d)
+{
+	struct queue_slow slow = {0};
+	unsigned queue = 0, n = 0;
+
+	for (unsigned i = 0; i < d->info.n_queues; i++) {
+		struct queue_slow s;
+
+		queue_get_slow(d->queues[i], &s);
+		if (s.n > 0) {
+			slow = s;
+			queue = i;
+		}
+		n += s.n;
+	}
+	if (n > 0 && !d->slow_reported)
+		log_warning("%u request%s with what lies behind the device for longer than [Log] "
+			    "SlowRequest=, one of them a %s at byte %" PRIu64 " on queue %u",
+			    n, n == 1 ? " is" : "s are", io_op_to_string(slow.op),
+			    slow.offset_bytes, queue);
+	else if (n == 0 && d->slow_reported)
+		log_notice("no request is slow any more");
+	d->slow_reported = n > 0;
 }
 
 int device_get_event_fd(const struct device *d)
@@ -267,10 +397,9 @@ int device_get_event_fd(const struct device *d)
 
 int device_check(struct device *d)
 {
-	uint64_t drained, now = device_now_ms();
+	uint64_t now = device_now_ms();
 
-	while (read(d->event_fd, &drained, sizeof(drained)) > 0)
-		;
+	device_drain_event(d);
 	for (unsigned i = 0; i < d->info.n_queues; i++) {
 		int r;
 
@@ -283,11 +412,26 @@ int device_check(struct device *d)
 			      "ublk device %" PRIu32 " was removed by somebody else",
 			      d->info.dev_id);
 	}
+	device_report_slow(d);
 	if (d->reported_ms > 0 && now < d->reported_ms + DEVICE_REPORT_EVERY_MS)
 		return (int)(d->reported_ms + DEVICE_REPORT_EVERY_MS - now);
 	d->reported_ms = now;
 	device_report(d);
 	return 0;
+}
+
+bool device_beat(struct device *d)
+{
+	bool all = true;
+
+	for (unsigned i = 0; d->queues && i < d->info.n_queues; i++)
+		all &= queue_beat(d->queues[i]);
+	return all;
+}
+
+const char *device_get_name(const struct device *d)
+{
+	return d->conf->name;
 }
 
 uint32_t device_get_id(const struct device *d)
@@ -303,5 +447,5 @@ int device_describe(const struct device *d, char *buf, size_t size)
 	return snprintf(buf, size, "/dev/ublkb%" PRIu32 ": %s%s, %s%s%s, %u x %u", d->info.dev_id,
 			format_size(d->limits.size_bytes, human),
 			d->limits.read_only ? " read-only" : "", d->conf->backend_type->name,
-			target[0] ? " " : "", target, d->info.n_queues, d->info.depth);
+			target[0] ? " " : "", target, d->info.n_queues, d->conf->depth);
 }

@@ -4,12 +4,16 @@
  * One device from its definition to its end:
  *
  *	device_new()		nothing outside this process has changed
- *	device_start()		lock, backend, ADD_DEV, queues, parameters, START_DEV: it is live
+ *	device_start()		lock, backend, ADD_DEV, queues, parameters, START_DEV: it is live; or,
+ *				where a server of this name died, its device is taken over
  *	device_wait_node()	udev has made /dev/ublk/NAME
+ *	device_reload()		the definition has changed
  *	device_try_stop()	-EBUSY while somebody holds it, else writes back and stops
- *	device_free()		ends whatever of this is still going on and removes every trace
+ *	device_drain(), device_hand_over()	left as it is for a successor
+ *	device_free()		ends whatever of this is still going on and removes every trace that is
+ *				not for a successor
  *
- * Main thread only. All of it logs: the caller adds nothing. Errors are -errno with these meanings
+ * One thread at a time. All of it logs: the caller adds nothing. Errors are -errno with these meanings
  * for the exit status: -EUCLEAN: the definition does not fit what is there; -EOPNOTSUPP: kernel,
  * module or machine lack something; -EPERM, -EACCES: not permitted; -EBUSY: somebody else has it,
  * try again; -ECANCELED: told to give up.
@@ -27,11 +31,26 @@ struct device;
 /* True if the start should be given up; called several times a second while the kernel is slow. */
 typedef bool (*device_interrupt_fn)(void *arg);
 
-/* @ctrl and @conf stay the caller's and outlive the device. */
-int device_new(const struct device_conf *conf, struct ctrl *ctrl, struct device **ret);
+/* What a device needs of its process. */
+struct device_env {
+	struct ctrl *ctrl;       /* outlives the device */
+	struct workers *workers; /* serve its queues; NULL: each queue has a thread */
+	unsigned slow_beats;     /* warn of requests that take so many beats; 0: never */
+	bool only_takeover;      /* the definition is an old one: not for a device made anew */
+	device_interrupt_fn interrupt; /* asked while the kernel is waited for; or NULL */
 
-/* Called while a command of the kernel is waited for; before device_start(). */
-void device_set_interrupt(struct device *d, device_interrupt_fn fn, void *arg);
+	/* Keep a descriptor for a successor (-1: no more), and get it back: -1: there is none. NULL:
+	 * what cannot do without is not recoverable. Silent; keep_fd() returns 0 or -errno. */
+	int (*keep_fd)(void *arg, const char *device, int fd);
+	int (*take_fd)(void *arg, const char *device);
+	void *arg; /* of the functions */
+};
+
+/* @conf is the device's from here on, also on failure. */
+int device_new(struct device_conf *conf, const struct device_env *env, struct device **ret);
+
+/* For who has one control ring per thread: before any other function that a thread calls. */
+void device_set_ctrl(struct device *d, struct ctrl *ctrl);
 
 int device_start(struct device *d);
 
@@ -51,6 +70,30 @@ int device_wait_node(struct device *d, bool required);
  */
 int device_try_stop(struct device *d, struct holders *holders);
 
+/**
+ * device_reload() - take what can change now from a new definition
+ * @conf:	its owner is the device from here on, also on failure
+ * @ret:	what was taken, and what would need a restart or a stop; for conf_changes_deinit()
+ *
+ * Return: 0; -errno: it cannot be, and the old definition is in force.
+ */
+int device_reload(struct device *d, struct device_conf *conf, struct conf_changes *ret);
+
+/* Can a successor take it over? Else device_try_stop() is the only way. */
+bool device_is_recoverable(const struct device *d);
+
+/* Begin to end for a successor: users wait from here on. Does not wait; see queue_drain(). */
+void device_drain(struct device *d);
+
+/**
+ * device_hand_over() - end for a successor, and leave the device and its state
+ *
+ * With workers of its own; on shared ones every device must have been drained first. What follows
+ * is device_free(). Return: 0; -errno: flushing failed, users will get the error with their next
+ * flush from the successor.
+ */
+int device_hand_over(struct device *d);
+
 /* Removes it; errors are logged. Returns NULL. */
 struct device *device_free(struct device *d);
 DEFINE_AUTO(struct device *, device_free);
@@ -61,6 +104,11 @@ int device_get_event_fd(const struct device *d);
 /* Reports failed requests, at most once in ten seconds. Return: 0; > 0: call again in so many
  * milliseconds; -errno: a queue has ended, the device is lost. */
 int device_check(struct device *d);
+
+/* Have all threads of its own turned since the last beat? Shared ones have workers_beat(). */
+bool device_beat(struct device *d);
+
+const char *device_get_name(const struct device *d);
 
 uint32_t device_get_id(const struct device *d);
 

@@ -6,9 +6,12 @@
 #include "device/node.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
 #include <libudev.h>
 #include <poll.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -98,4 +101,39 @@ int node_wait(int watch_fd, uint32_t dev_id, const char *name, unsigned timeout_
 		if (poll(&p, 1, NODE_TICK_MS) < 0 && errno != EINTR)
 			return -errno;
 	}
+}
+
+static int node_write_attribute(uint32_t dev_id, const char *attribute, const char *value)
+{
+	AUTO_CLOSE int fd = -1;
+	char path[96];
+
+	snprintf(path, sizeof(path), "/sys/block/ublkb%" PRIu32 "/%s", dev_id, attribute);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0 || write(fd, value, strlen(value)) < 0)
+		return -errno;
+	return 0;
+}
+
+int node_set_depth(uint32_t dev_id, unsigned n_requests)
+{
+	char value[16];
+
+	snprintf(value, sizeof(value), "%u", n_requests);
+	return node_write_attribute(dev_id, "queue/nr_requests", value);
+}
+
+int node_trigger(uint32_t dev_id)
+{
+	return node_write_attribute(dev_id, "uevent", "change");
+}
+
+int node_sync(uint32_t dev_id)
+{
+	AUTO_CLOSE int fd = -1;
+	char path[32];
+
+	snprintf(path, sizeof(path), "/dev/ublkb%" PRIu32, dev_id);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	return fd < 0 || fsync(fd) < 0 ? -errno : 0;
 }

@@ -25,3 +25,16 @@ int node_open_watch(void);
  */
 int node_wait(int watch_fd, uint32_t dev_id, const char *name, unsigned timeout_s,
 	      node_interrupt_fn interrupt, void *arg);
+
+/**
+ * node_set_depth() - how many requests the block layer may have under way, per queue
+ *
+ * Silent. Return: 0; -EROFS, -EACCES where /sys is not ours to write; else -errno.
+ */
+int node_set_depth(uint32_t dev_id, unsigned n_requests);
+
+/* Have udev look at the properties of a device again. Silent. 0 or -errno. */
+int node_trigger(uint32_t dev_id);
+
+/* Write what the page cache holds of the block device to its server. Silent. 0; -errno. */
+int node_sync(uint32_t dev_id);

@@ -1,10 +1,45 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "device/recovery.h"
 
+#include "abi/features.h"
+#include "abi/io-cmd.h"
 #include "ring/orphan.h"
 #include "util/log.h"
 
-#define RECOVERY_WAIT_MS 2000
+#define RECOVERY_WAIT_MS   2000
+#define RECOVERY_MIN_DEPTH 4 /* BLKDEV_MIN_RQ */
+
+uint64_t recovery_flags(enum recovery_mode mode)
+{
+	switch (mode) {
+	case RECOVERY_REISSUE:
+		return FEATURE_USER_RECOVERY | FEATURE_RECOVERY_REISSUE;
+	case RECOVERY_QUEUE:
+		return FEATURE_USER_RECOVERY;
+	case RECOVERY_FAIL:
+		return FEATURE_USER_RECOVERY | FEATURE_RECOVERY_FAIL_IO;
+	case RECOVERY_NONE:
+		break;
+	}
+	return 0;
+}
+
+/* Since 6.15, release of the char device is what counts. Zero copy came with the same release. */
+static bool recovery_is_by_release(const struct ctrl *ctrl)
+{
+	return ctrl_has_feature(ctrl, FEATURE_ZERO_COPY);
+}
+
+unsigned recovery_spare_slots(const struct ctrl *ctrl, uint64_t flags, unsigned depth)
+{
+	return flags & FEATURE_USER_RECOVERY && !recovery_is_by_release(ctrl) &&
+	       depth >= RECOVERY_MIN_DEPTH && depth < IO_MAX_DEPTH;
+}
+
+bool recovery_can_be_repeated(const struct ctrl *ctrl)
+{
+	return recovery_is_by_release(ctrl);
+}
 
 static int recovery_remove(struct ctrl *ctrl, const struct dev_info *info)
 {
@@ -53,7 +88,14 @@ int recovery_clean(struct ctrl *ctrl, const char *name)
 		if (r == 0)
 			return 0;
 		first_id = info.dev_id + 1;
-		r = info.state == DEV_DEAD ? recovery_remove(ctrl, &info) : 0;
+		if (info.state != DEV_DEAD)
+			return log_at(
+				LOG_ERR, -EBUSY,
+				"ublk device %u carries the mark of %s, but what its server knew "
+				"of it is lost: see who uses it, and give it up with \"ublkctl gc "
+				"--force ublkb%u\"",
+				info.dev_id, name, info.dev_id);
+		r = recovery_remove(ctrl, &info);
 	}
 	return r;
 }

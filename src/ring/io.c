@@ -9,7 +9,8 @@
 
 static const bool io_moves[N_IO_STATES][N_IO_STATES] = {
 	[IO_IDLE] = {[IO_AT_KERNEL] = true},
-	[IO_AT_KERNEL] = {[IO_AT_BACKEND] = true, [IO_DEAD] = true},
+	[IO_AT_KERNEL] = {[IO_WAITING] = true, [IO_AT_BACKEND] = true, [IO_DEAD] = true},
+	[IO_WAITING] = {[IO_AT_BACKEND] = true},
 	[IO_AT_BACKEND] = {[IO_ANSWERED] = true},
 	[IO_ANSWERED] = {[IO_AT_KERNEL] = true},
 };

@@ -17,7 +17,9 @@ struct queue;
 
 /*
  *	IDLE		nobody's: to AT_KERNEL, with FETCH
- *	AT_KERNEL	a command is with the kernel: to AT_BACKEND, or DEAD on -ENODEV
+ *	AT_KERNEL	a command is with the kernel: to AT_BACKEND, to WAITING if the device has a limit
+ *			that says so, or DEAD on -ENODEV
+ *	WAITING		for its time: to AT_BACKEND
  *	AT_BACKEND	submit() was called: to ANSWERED, with io_complete()
  *	ANSWERED	the buffer is the kernel's again: to AT_KERNEL, with COMMIT_AND_FETCH, at once
  *			or, while the queue drains, when all others are answered too
@@ -26,6 +28,7 @@ struct queue;
 enum io_state {
 	IO_IDLE,
 	IO_AT_KERNEL,
+	IO_WAITING,
 	IO_AT_BACKEND,
 	IO_ANSWERED,
 	IO_DEAD,

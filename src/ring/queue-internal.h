@@ -4,8 +4,10 @@
 #include <liburing.h>
 #include <pthread.h>
 #include <semaphore.h>
+#include <time.h>
 
 #include "ring/queue.h"
+#include "ring/throttle.h"
 #include "ring/worker.h"
 
 /* The char device, and what the backend registers. */
@@ -38,7 +40,8 @@ struct worker {
 	struct queue *queues;
 	unsigned n_queues; /* atomic: also read by workers_pick() */
 	unsigned turn;
-	bool look; /* a queue may have come to its end */
+	bool look;      /* a queue may have come to its end */
+	bool throttled; /* a queue has requests that wait for their time */
 	uint64_t wake_value;
 	uint32_t beat; /* of the last wake-up; slots note it when they go to the backend */
 
@@ -73,6 +76,7 @@ struct queue {
 	struct io *ios;
 	void *backend_ctx;
 	bool have_backend_ctx;
+	struct throttle_queue throttle; /* slots in IO_WAITING */
 	unsigned turn;
 	unsigned n_dead;       /* slots in IO_DEAD */
 	unsigned n_at_backend; /* slots in IO_AT_BACKEND */
@@ -89,6 +93,14 @@ struct queue {
 	uint32_t slow_op;           /* atomic */
 	uint64_t slow_offset_bytes; /* atomic */
 };
+
+static inline uint64_t queue_now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+}
 
 static inline uint64_t io_user_data(enum io_source source, const struct io *io)
 {
@@ -112,6 +124,8 @@ void worker_wake(struct worker *w); /* any thread */
 /* ---- queue.c, for workers; on the worker's thread ---- */
 
 void queue_on_cqe(uint64_t user_data, int res);
+/* Go on with what waited for its time. Nanoseconds until there is more; UINT64_MAX: nothing waits. */
+uint64_t queue_release(struct queue *q, uint64_t now_ns);
 /* What the controlling thread wants of it now. */
 void queue_look_at_flags(struct queue *q);
 /* All slots have come back for good. */

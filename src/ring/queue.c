@@ -136,6 +136,46 @@ static int queue_check(const struct queue *q, const struct io *io)
 	return 0;
 }
 
+static void queue_submit(struct queue *q, struct io *io)
+{
+	io->beat = q->worker->beat;
+	io_go(io, IO_AT_BACKEND);
+	q->n_at_backend++;
+	__atomic_store_n(&q->config.stats->in_flight, q->n_at_backend, __ATOMIC_RELAXED);
+	q->config.ops->submit(q->backend_ctx, io);
+}
+
+static void queue_refuse(struct queue *q, struct io *io, int r)
+{
+	io_go(io, IO_AT_BACKEND);
+	q->n_at_backend++;
+	io_complete_final(io, r);
+}
+
+static bool queue_must_wait(struct queue *q, struct io *io)
+{
+	struct throttle *t = q->config.throttle;
+
+	if (!t || !throttle_is_on(t) || q->state != QUEUE_SERVING ||
+	    throttle_admit(&q->throttle, t, io, queue_now_ns()))
+		return false;
+	io_go(io, IO_WAITING);
+	q->worker->throttled = true;
+	return true;
+}
+
+uint64_t queue_release(struct queue *q, uint64_t now_ns)
+{
+	/* One that is to end, or to be left to a successor, makes nobody wait for his share. */
+	struct throttle *t = q->state == QUEUE_SERVING ? q->config.throttle : NULL;
+	uint64_t wait_ns = UINT64_MAX;
+	struct io *io;
+
+	while ((io = throttle_next(&q->throttle, t, now_ns, &wait_ns)))
+		queue_submit(q, io);
+	return wait_ns;
+}
+
 static void queue_request(struct queue *q, struct io *io)
 {
 	struct io_desc desc;
@@ -149,15 +189,11 @@ static void queue_request(struct queue *q, struct io *io)
 	io->done_bytes = 0;
 	io->retries = 0;
 	io->phase = 0;
-	io->beat = q->worker->beat;
-	io_go(io, IO_AT_BACKEND);
-	q->n_at_backend++;
-	__atomic_store_n(&q->config.stats->in_flight, q->n_at_backend, __ATOMIC_RELAXED);
 	r = queue_check(q, io);
 	if (r < 0)
-		io_complete_final(io, r);
-	else
-		q->config.ops->submit(q->backend_ctx, io);
+		queue_refuse(q, io, r);
+	else if (!queue_must_wait(q, io))
+		queue_submit(q, io);
 }
 
 /* A FETCH or COMMIT has come back. */
@@ -206,11 +242,14 @@ void queue_look_at_flags(struct queue *q)
 		queue_go(q, QUEUE_STOPPING);
 	else if (__atomic_load_n(&q->drain, __ATOMIC_ACQUIRE))
 		queue_go(q, QUEUE_DRAINING);
+	if (q->state != QUEUE_SERVING)
+		(void)queue_release(q, 0);
 }
 
 bool queue_is_quiet(const struct queue *q)
 {
-	return q->state == QUEUE_DRAINING && q->n_at_backend == 0;
+	return q->state == QUEUE_DRAINING && q->n_at_backend == 0 &&
+	       throttle_is_empty(&q->throttle);
 }
 
 bool queue_is_dead(const struct queue *q)
@@ -221,7 +260,8 @@ bool queue_is_dead(const struct queue *q)
 /* On a shared ring, what is with the kernel must come back first: nothing else cancels it. */
 bool queue_ends_with_ring(const struct queue *q)
 {
-	return q->own_worker && q->state == QUEUE_STOPPING && q->n_at_backend == 0;
+	return q->own_worker && q->state == QUEUE_STOPPING && q->n_at_backend == 0 &&
+	       throttle_is_empty(&q->throttle);
 }
 
 static void queue_unlink(struct queue *q)
@@ -461,6 +501,11 @@ bool queue_has_ended(const struct queue *q, int *ret_r)
 void queue_drain(struct queue *q)
 {
 	__atomic_store_n(&q->drain, 1, __ATOMIC_RELEASE);
+	worker_wake(q->worker);
+}
+
+void queue_kick(struct queue *q)
+{
 	worker_wake(q->worker);
 }
 

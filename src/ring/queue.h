@@ -13,6 +13,7 @@
 #include "ring/io.h"
 
 struct stats_queue;
+struct throttle;
 struct worker;
 
 struct queue_config {
@@ -25,6 +26,7 @@ struct queue_config {
 	const struct limits *limits; /* what requests are checked against; size_bytes may grow */
 	const struct io_ops *ops;    /* of the backend */
 	struct backend *backend;
+	struct throttle *throttle; /* of the device; NULL: no limits, for ever */
 	struct stats_queue *stats; /* the thread is its only writer */
 	const cpu_set_t *cpus;     /* for a worker of its own; NULL: anywhere */
 	int event_fd;              /* eventfd that is written when the queue has ended */
@@ -85,6 +87,9 @@ struct queue *queue_stop(struct queue *q);
 
 /* As worker_beat(), of the worker it runs on, for a queue that has its own. */
 bool queue_beat(struct queue *q);
+
+/* Limits have changed: what waits is judged anew. */
+void queue_kick(struct queue *q);
 
 /* Requests that are with the backend for at least as many beats; and one of them. */
 struct queue_slow {

@@ -142,6 +142,40 @@ static bool worker_look(struct worker *w)
 	return true;
 }
 
+/* What waited for its time goes on. Nanoseconds until there is more. */
+static uint64_t worker_release(struct worker *w)
+{
+	uint64_t wait_ns = UINT64_MAX, now_ns = 0;
+
+	for (struct queue *q = w->queues; q; q = q->next) {
+		uint64_t ns;
+
+		if (throttle_is_empty(&q->throttle))
+			continue;
+		if (now_ns == 0)
+			now_ns = queue_now_ns();
+		ns = queue_release(q, now_ns);
+		wait_ns = MIN(wait_ns, ns);
+	}
+	return wait_ns;
+}
+
+static int worker_submit_and_wait(struct worker *w)
+{
+	uint64_t wait_ns = w->throttled ? worker_release(w) : UINT64_MAX;
+	struct __kernel_timespec ts;
+	struct io_uring_cqe *cqe;
+	int r;
+
+	w->throttled = wait_ns != UINT64_MAX;
+	if (!w->throttled)
+		return io_uring_submit_and_wait(&w->ring, 1);
+	ts = (struct __kernel_timespec){.tv_sec = (int64_t)(wait_ns / 1000000000),
+					.tv_nsec = (int64_t)(wait_ns % 1000000000)};
+	r = io_uring_submit_and_wait_timeout(&w->ring, &cqe, 1, &ts, NULL);
+	return r == -ETIME ? 0 : r;
+}
+
 static void worker_run(struct worker *w)
 {
 	while (w->queues || !__atomic_load_n(&w->stop, __ATOMIC_ACQUIRE)) {
@@ -150,7 +184,7 @@ static void worker_run(struct worker *w)
 		int r;
 
 		/* Sends answers and backend I/O, and waits for what comes next, in one call. */
-		r = io_uring_submit_and_wait(&w->ring, 1);
+		r = worker_submit_and_wait(w);
 		if (r < 0 && r != -EINTR && r != -EAGAIN && r != -EBUSY) {
 			w->result = r;
 			return;

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <sysexits.h>
 
+#include "service/keep.h"
+#include "service/manage.h"
 #include "service/process.h"
 #include "service/reap.h"
 #include "service/reload.h"
@@ -21,11 +23,13 @@ static int main_usage(FILE *out)
 {
 	fputs("Usage: ublkd serve NAME\n"
 	      "       ublkd serve --config FILE\n"
+	      "       ublkd manage [NAME...]\n"
 	      "       ublkd reload NAME | --manager\n"
 	      "       ublkd reap NAME | --stop-post NAME | --shutdown\n"
 	      "\n"
 	      "serve: serves the block device that /etc/ublk/NAME.conf, or FILE, defines, in the\n"
 	      "foreground, until SIGTERM or SIGINT comes and nobody uses the device any more.\n"
+	      "manage: serves the devices with [Boot] Manager=yes, or those named, in one process.\n"
 	      "reload: makes the server of NAME read its definition again, and waits for it.\n"
 	      "reap: removes what a dead server of NAME has left, as OnGiveUp= of its definition\n"
 	      "says.\n"
@@ -81,31 +85,72 @@ static int main_check_name(const char *name)
 		      name, DEVICE_NAME_MAX);
 }
 
+/* Files with errors are no reason to let the users of a device wait whose server has died. */
+static int main_load(const char *name, const struct main_options *o, struct serve_options *options,
+		     struct device_conf **ret)
+{
+	struct daemon_conf daemon = {0};
+	int r;
+
+	r = settings_load_daemon(o->log_level, &daemon);
+	options->slow_request_ns = daemon.slow_request_ns;
+	(void)log_set_device(name);
+	if (r >= 0)
+		r = settings_load_device(name, o->config, ret);
+	if (r >= 0 || !name || settings_load_kept(name, ret) < 0)
+		return r;
+	options->only_takeover = true;
+	return 0;
+}
+
 static int main_serve(const char *name, const struct main_options *o)
 {
 	AUTO(device_conf_free) struct device_conf *conf = NULL;
+	struct serve_options options = {.config = o->config, .log_level = o->log_level};
+	AUTO_FREE char *label = NULL;
 	int r;
 
 	r = name ? main_check_name(name) : 0;
 	if (r < 0)
 		return r;
-	r = settings_load_daemon(o->log_level);
+	r = process_block_signals();
+	if (r >= 0)
+		r = main_load(name, o, &options, &conf);
 	if (r < 0)
 		return r;
-	(void)log_set_device(name);
-	r = settings_load_device(name, o->config, &conf);
-	if (r < 0)
-		return r;
-	(void)log_set_device(conf->name);
+	label = strdup(conf->name); /* the definition may be replaced */
+	(void)log_set_device(label);
 	r = process_set_up();
 	if (r < 0)
 		return r;
 	r = log_start();
 	if (r < 0)
 		return log_error_errno(r, "cannot start the log thread: %m");
-	r = serve_device(conf, o->log_level);
+	keep_init();
+	r = serve_device(TAKE_PTR(conf), &options);
 	log_stop(MAIN_LOG_STOP_MS);
 	(void)log_set_device(NULL);
+	return r;
+}
+
+static int main_manage(char *const *names, const struct main_options *o)
+{
+	const struct manage_options options = {.names = names, .log_level = o->log_level};
+	int r = 0;
+
+	for (char *const *name = names; *name && r == 0; name++)
+		r = main_check_name(*name);
+	if (r < 0)
+		return r;
+	r = process_set_up();
+	if (r < 0)
+		return r;
+	r = log_start();
+	if (r < 0)
+		return log_error_errno(r, "cannot start the log thread: %m");
+	keep_init();
+	r = manage_devices(&options);
+	log_stop(MAIN_LOG_STOP_MS);
 	return r;
 }
 
@@ -148,6 +193,8 @@ static int main_run(const char *verb, int argc, char **argv, const struct main_o
 
 	if (strcmp(verb, "serve") == 0 && argc == (o->config ? 0 : 1) && !o->manager && !for_reap)
 		return main_exit_status(main_serve(o->config ? NULL : argv[0], o));
+	if (strcmp(verb, "manage") == 0 && !o->config && !o->manager && !for_reap)
+		return main_exit_status(main_manage(argv, o));
 	if (strcmp(verb, "reload") == 0 && argc == (o->manager ? 0 : 1) && !o->config && !for_reap)
 		return main_exit_status(main_reload(o->manager ? STATE_MANAGER : argv[0], o));
 	if (strcmp(verb, "reap") == 0 && argc == (o->shutdown ? 0 : 1) && !o->config &&

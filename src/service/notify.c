@@ -9,7 +9,10 @@
 #include <systemd/sd-daemon.h>
 #include <time.h>
 
+#include "util/cleanup.h"
+
 #define NOTIFY_EXTEND_EVERY_US 2000000
+#define NOTIFY_MAX_BEAT_US     10000000
 
 static uint64_t notify_now_us(void)
 {
@@ -40,6 +43,17 @@ void notify_status(const char *fmt, ...)
 	sd_notifyf(0, "STATUS=%s", text);
 }
 
+void notify_reloaded(const char *fmt, ...)
+{
+	char text[1024];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	notify_ready(text);
+}
+
 void notify_reloading(void)
 {
 	/* The time lets systemd 253 and newer tell this reload from an earlier one. */
@@ -60,4 +74,18 @@ void notify_extend(unsigned seconds)
 		return;
 	sent_us = now;
 	sd_notifyf(0, "EXTEND_TIMEOUT_USEC=%u000000", seconds);
+}
+
+void notify_alive(void)
+{
+	sd_notify(0, "WATCHDOG=1");
+}
+
+uint64_t notify_beat_ns(void)
+{
+	uint64_t usec = 0;
+
+	if (sd_watchdog_enabled(0, &usec) <= 0 || usec / 3 > NOTIFY_MAX_BEAT_US)
+		usec = 3 * NOTIFY_MAX_BEAT_US;
+	return MAX(usec / 3, 1000) * 1000;
 }

@@ -13,17 +13,22 @@
 
 extern char **environ;
 
-int process_set_up(void)
+int process_block_signals(void)
 {
 	sigset_t set;
 
-	/* Threads inherit the mask; the event loop takes these from a signalfd. */
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGUSR2);
 	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
 		return log_error_errno(-errno, "cannot block signals: %m");
+	return 0;
+}
+
+int process_set_up(void)
+{
 	(void)signal(SIGPIPE, SIG_IGN);
 
 	/* One heap for all threads: the queues' threads do not allocate once they run. */

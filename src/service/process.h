@@ -2,8 +2,12 @@
 #pragma once
 /* What a process must be so that block devices can depend on it. Before the first thread. */
 
+/* First of all: what is wanted while the process is still on its way is done when it is there.
+ * Threads inherit it, and the event loop takes the signals from a signalfd. Logging. 0 or -errno. */
+int process_block_signals(void);
+
 /**
- * process_set_up() - signals blocked, memory locked, reclaim kept off our own devices
+ * process_set_up() - memory locked, reclaim kept off our own devices
  *
  * Logging. What is not permitted (by hand, without root) is left out. Return: 0 or -errno.
  */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The event loop around one device. There is nothing to do for the main thread while the device is
- * served: it sleeps until a signal comes, a queue has something to tell, or, after SIGTERM, until
- * somebody lets go of the device.
+ * The event loop around one device. There is little to do for the main thread while the device is
+ * served: it sleeps until a signal comes, a queue has something to tell, the threads are asked
+ * whether they turn, or, after SIGTERM, until somebody lets go of the device.
  */
 #include "service/serve.h"
 
@@ -15,9 +15,11 @@
 #include <systemd/sd-event.h>
 
 #include "device/device.h"
+#include "service/keep.h"
 #include "service/notify.h"
 #include "service/process.h"
 #include "service/settings.h"
+#include "state/state.h"
 #include "util/log.h"
 
 #define SERVE_FIRST_RETRY_US   200000
@@ -26,12 +28,14 @@
 #define SERVE_TEXT_BYTES       512
 
 struct serve {
-	int log_level; /* of the command line; -1: none */
-	struct ctrl *ctrl;
+	const struct serve_options *options;
 	struct device *device;
 	sd_event *event;
 	sd_event_source *report_timer;
 	sd_event_source *stop_timer;
+	sd_event_source *beat_timer;
+	uint64_t beat_us;
+	bool missed_beat; /* and said so */
 	bool stopping;
 	unsigned n_busy;                /* tries to stop that found it in use */
 	char held_by[SERVE_TEXT_BYTES]; /* as last said */
@@ -45,6 +49,7 @@ static bool serve_interrupt(void *arg)
 	sigset_t pending;
 
 	notify_extend(SERVE_PATIENCE_S);
+	notify_alive();
 	return sigpending(&pending) == 0 &&
 	       (sigismember(&pending, SIGTERM) || sigismember(&pending, SIGINT));
 }
@@ -83,6 +88,28 @@ static int serve_on_device_event(sd_event_source *source, int fd, uint32_t reven
 static int serve_on_report_timer(sd_event_source *source, uint64_t usec, void *arg)
 {
 	return serve_check(arg);
+}
+
+/* ---- watchdog ---- */
+
+/*
+ * The kernel or a bug holds a thread: nobody is told that all is well, so that systemd, if it has a
+ * watchdog for us, starts a new server, which takes the device over.
+ */
+static int serve_on_beat(sd_event_source *source, uint64_t usec, void *arg)
+{
+	struct serve *s = arg;
+	bool turns = device_beat(s->device);
+
+	if (turns)
+		notify_alive();
+	if (turns == s->missed_beat)
+		log_at(turns ? LOG_NOTICE : LOG_ERR, 0,
+		       turns ? "the queues' threads turn again"
+			     : "a queue's thread does not turn any more");
+	s->missed_beat = !turns;
+	sd_event_source_set_time_relative(source, s->beat_us);
+	return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 }
 
 /* ---- stop ---- */
@@ -158,16 +185,97 @@ static int serve_on_stop_signal(sd_event_source *source, const struct signalfd_s
 	return serve_try_stop(s);
 }
 
+/* ---- restart ---- */
+
+/* The device is for a successor, who takes it over. */
+static int serve_on_restart_signal(sd_event_source *source, const struct signalfd_siginfo *si,
+				   void *arg)
+{
+	struct serve *s = arg;
+
+	if (!device_is_recoverable(s->device)) {
+		log_notice("the device cannot be left for a successor, so it is stopped");
+		return serve_on_stop_signal(source, si, arg);
+	}
+	notify_status("Restarting: leaving the device for the next server");
+	(void)device_hand_over(s->device); /* logging; the successor has the last word */
+	return sd_event_exit(s->event, 0);
+}
+
 /* ---- reload ---- */
+
+static int serve_read_definition(struct serve *s, char *text, size_t size,
+				 struct conf_changes *changes)
+{
+	const char *name = device_get_name(s->device);
+	struct device_conf *conf = NULL;
+	struct daemon_conf daemon;
+	int r;
+
+	r = settings_load_daemon(s->options->log_level,
+				 &daemon); /* on an error the old level stays */
+	if (r >= 0)
+		r = settings_load_device(s->options->config ? NULL : name, s->options->config,
+					 &conf);
+	if (r < 0) {
+		snprintf(text, size,
+			 "the files have errors, see the journal or run \"ublkctl check "
+			 "%s\"; the old definition stays in force",
+			 name);
+		return r;
+	}
+	r = device_reload(s->device, conf, changes);
+	if (r < 0)
+		snprintf(text, size,
+			 "the definition could not be taken, see the journal; the old "
+			 "one stays in force");
+	return r;
+}
+
+static int serve_reload(struct serve *s, char *text, size_t size)
+{
+	AUTO(conf_changes_deinit) struct conf_changes *changes = &(struct conf_changes){0};
+	const char *restart, *stop;
+	int r;
+
+	r = serve_read_definition(s, text, size, changes);
+	if (r < 0)
+		return r;
+	restart = changes->restart;
+	stop = changes->stop;
+	snprintf(text, size, "%s%s%s%s%s%s%s%s", changes->taken ? "changed: " : "nothing to change",
+		 changes->taken ?: "", restart ? "; after a restart: " : "", restart ?: "",
+		 stop ? "; after a stop and a start: " : "", stop ?: "", "", "");
+	log_at(restart || stop ? LOG_NOTICE : LOG_INFO, 0, "reloaded, %s", text);
+	return 0;
+}
+
+static void serve_say_reloaded(struct serve *s, int r, const char *text)
+{
+	const char *name = device_get_name(s->device);
+	AUTO_FREE char *old = NULL;
+	char status[SERVE_TEXT_BYTES];
+	uint64_t n = 0;
+	int old_r;
+
+	(void)state_read_reload(name, &n, &old_r, &old);
+	r = state_write_reload(name, n + 1, r, text);
+	if (r < 0)
+		log_warning_errno(r, "cannot write " STATE_DIR "/%s/reload: %m", name);
+	device_describe(s->device, status, sizeof(status));
+	notify_reloaded("%s; reload: %s", status, text);
+}
 
 static int serve_on_reload_signal(sd_event_source *source, const struct signalfd_siginfo *si,
 				  void *arg)
 {
+	char text[SERVE_TEXT_BYTES];
 	struct serve *s = arg;
+	int r;
 
 	notify_reloading();
-	(void)settings_load_daemon(s->log_level); /* logging; on an error the old level stays */
-	serve_say_status(s, true);
+	r = serve_reload(s, text, sizeof(text));
+	serve_say_reloaded(s, r, text);
 	if (s->stopping) {
 		s->held_by[0] = '\0'; /* to be said again, in place of the status above */
 		return serve_try_stop(s);
@@ -187,6 +295,8 @@ static int serve_add_sources(struct serve *s)
 	if (r >= 0)
 		r = sd_event_add_signal(s->event, NULL, SIGHUP, serve_on_reload_signal, s);
 	if (r >= 0)
+		r = sd_event_add_signal(s->event, NULL, SIGUSR2, serve_on_restart_signal, s);
+	if (r >= 0)
 		r = sd_event_add_io(s->event, NULL, device_get_event_fd(s->device), EPOLLIN,
 				    serve_on_device_event, s);
 	if (r >= 0)
@@ -195,6 +305,9 @@ static int serve_add_sources(struct serve *s)
 	if (r >= 0)
 		r = sd_event_add_time(s->event, &s->stop_timer, CLOCK_MONOTONIC, 0, 0,
 				      serve_on_stop_timer, s);
+	if (r >= 0)
+		r = sd_event_add_time_relative(s->event, &s->beat_timer, CLOCK_MONOTONIC, 0, 0,
+					       serve_on_beat, s);
 	if (r >= 0)
 		r = sd_event_source_set_enabled(s->report_timer, SD_EVENT_OFF);
 	if (r >= 0)
@@ -235,7 +348,6 @@ static int serve_run(struct serve *s)
 {
 	int r;
 
-	device_set_interrupt(s->device, serve_interrupt, s);
 	notify_status("Starting");
 	r = device_start(s->device);
 	if (r < 0)
@@ -251,27 +363,39 @@ static int serve_run(struct serve *s)
 	r = sd_event_loop(s->event);
 	sd_event_source_unref(s->report_timer);
 	sd_event_source_unref(s->stop_timer);
+	sd_event_source_unref(s->beat_timer);
 	return r;
 }
 
-int serve_device(const struct device_conf *conf, int log_level)
+int serve_device(struct device_conf *conf, const struct serve_options *options)
 {
 	AUTO(sd_event_unref) sd_event *event = NULL;
 	AUTO(ctrl_close) struct ctrl *ctrl = NULL;
 	AUTO(device_free) struct device *device = NULL;
-	struct serve s = {.log_level = log_level};
+	struct serve s = {.options = options, .beat_us = notify_beat_ns() / 1000};
+	struct device_env env = {
+		.interrupt = serve_interrupt,
+		.slow_beats = (unsigned)(options->slow_request_ns / 1000 / s.beat_us + 1),
+		.only_takeover = options->only_takeover,
+		.keep_fd = keep_is_possible() ? keep_fd : NULL,
+		.take_fd = keep_take_fd,
+	};
 	int r;
 
 	r = serve_open_ctrl(&ctrl);
+	if (r >= 0) {
+		r = sd_event_new(&event);
+		if (r < 0)
+			log_error_errno(r, "cannot make an event loop: %m");
+	}
+	if (r < 0) {
+		device_conf_free(conf);
+		return r;
+	}
+	env.ctrl = ctrl;
+	r = device_new(conf, &env, &device);
 	if (r < 0)
 		return r;
-	r = sd_event_new(&event);
-	if (r < 0)
-		return log_error_errno(r, "cannot make an event loop: %m");
-	r = device_new(conf, ctrl, &device);
-	if (r < 0)
-		return r;
-	s.ctrl = ctrl;
 	s.event = event;
 	s.device = device;
 	r = serve_run(&s);
@@ -279,6 +403,6 @@ int serve_device(const struct device_conf *conf, int log_level)
 	if (r == -ECANCELED)
 		r = 0;
 	if (r == 0)
-		notify_status("Stopping: flushing and removing the device");
+		notify_status("Stopping: the device is released");
 	return r;
 }

@@ -3,7 +3,7 @@
 
 #include <errno.h>
 
-#include "conf/daemon-conf.h"
+#include "state/state.h"
 #include "util/log.h"
 
 /* Each message on a line of its own: "file:line: [Section] Key=: reason". */
@@ -23,7 +23,7 @@ static void settings_log(struct conf_diag *diag)
 	}
 }
 
-int settings_load_daemon(int log_level)
+int settings_load_daemon(int log_level, struct daemon_conf *ret)
 {
 	AUTO(conf_diag_deinit) struct conf_diag diag = {0};
 	struct daemon_conf conf;
@@ -37,6 +37,7 @@ int settings_load_daemon(int log_level)
 		return r;
 	}
 	log_set_level(log_level >= 0 ? log_level : (int)conf.log_level);
+	*ret = conf;
 	return 0;
 }
 
@@ -64,4 +65,18 @@ int settings_load_device(const char *name, const char *path, struct device_conf 
 	if (diag.n_errors == 0)
 		log_error_errno(r, "cannot read the definition %s: %m", name ?: path);
 	return r == -ENOENT ? -EUCLEAN : r;
+}
+
+int settings_load_kept(const char *name, struct device_conf **ret)
+{
+	AUTO(conf_diag_deinit) struct conf_diag diag = {0};
+	char path[256];
+	int r;
+
+	r = device_conf_load_kept(state_definition_path(name, path, sizeof(path)), name, &diag,
+				  ret);
+	if (r < 0)
+		return r;
+	log_warning("going on with the definition that %s had before its files were changed", name);
+	return 0;
 }

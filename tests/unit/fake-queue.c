@@ -35,7 +35,7 @@ void fake_queue_start(struct queue *q, const struct backend_ops *ops, struct bac
 {
 	int r;
 
-	*q = (struct queue){.refuse_fds = q->refuse_fds};
+	*q = (struct queue){.refuse_fds = q->refuse_fds, .id = q->id};
 	fake_queue_keep_workers();
 	r = ring_init_queue(&q->ring, FAKE_QUEUE_DEPTH, 0);
 	assert(r == 0);
@@ -67,6 +67,16 @@ int queue_register_fd(struct queue *q, int fd)
 		return -ENFILE;
 	r = io_uring_register_files_update(&q->ring, 2, &fd, 1);
 	return r < 0 ? r : 2;
+}
+
+uint16_t queue_get_depth(const struct queue *q)
+{
+	return FAKE_QUEUE_DEPTH;
+}
+
+uint16_t queue_get_id(const struct queue *q)
+{
+	return q->id;
 }
 
 void fake_queue_inject(struct queue *q, int res)
@@ -112,11 +122,21 @@ void io_sqe_done(struct io *io, struct io_uring_sqe *sqe)
 
 void io_complete(struct io *io, int r)
 {
+	assert(r <= 0 && io->state == IO_AT_BACKEND);
+	if (io->queue->ops->on_complete)
+		io->queue->ops->on_complete(io->queue->ctx, io, r);
+	else
+		io_complete_final(io, r);
+}
+
+void io_complete_final(struct io *io, int r)
+{
 	struct fake_io *f = (struct fake_io *)io;
 
 	assert(r <= 0 && io->state == IO_AT_BACKEND);
 	io->state = IO_AT_KERNEL;
 	io->queue->n_inflight--;
+	io->queue->tags &= ~(1ULL << io->tag);
 	f->res = r;
 	f->done = true;
 }
@@ -129,28 +149,37 @@ void fake_queue_submit(struct queue *q, struct fake_io *f)
 	f->io.retries = 0;
 	f->io.phase = 0;
 	f->done = false;
+	assert(q->n_inflight < FAKE_QUEUE_DEPTH);
+	f->io.tag = (uint16_t)__builtin_ctzll(~q->tags);
+	q->tags |= 1ULL << f->io.tag;
 	q->n_inflight++;
 	q->ops->submit(q->ctx, &f->io);
 }
 
+void fake_queue_turn(struct queue *q)
+{
+	struct io_uring_cqe *cqe;
+	struct fake_io *f;
+	uint64_t user_data;
+	int r, res;
+
+	if (q->n_inflight == 0)
+		return;
+	r = io_uring_submit_and_wait(&q->ring, 1);
+	assert(r >= 0 || r == -EINTR);
+	while (io_uring_peek_cqe(&q->ring, &cqe) == 0) {
+		user_data = cqe->user_data;
+		res = cqe->res;
+		io_uring_cqe_seen(&q->ring, cqe);
+		f = (struct fake_io *)(uintptr_t)(user_data & ~FAKED);
+		q->ops->on_cqe(q->ctx, &f->io, user_data & FAKED ? f->fake_res : res);
+	}
+}
+
 void fake_queue_run(struct queue *q)
 {
-	while (q->n_inflight > 0) {
-		struct io_uring_cqe *cqe;
-		struct fake_io *f;
-		uint64_t user_data;
-		int r, res;
-
-		r = io_uring_submit_and_wait(&q->ring, 1);
-		assert(r >= 0 || r == -EINTR);
-		while (io_uring_peek_cqe(&q->ring, &cqe) == 0) {
-			user_data = cqe->user_data;
-			res = cqe->res;
-			io_uring_cqe_seen(&q->ring, cqe);
-			f = (struct fake_io *)(uintptr_t)(user_data & ~FAKED);
-			q->ops->on_cqe(q->ctx, &f->io, user_data & FAKED ? f->fake_res : res);
-		}
-	}
+	while (q->n_inflight > 0)
+		fake_queue_turn(q);
 }
 
 int fake_queue_do(struct queue *q, enum io_op op, uint32_t flags, uint64_t offset_bytes,

@@ -11,7 +11,7 @@
 #include "backend/backend.h"
 #include "ring/io.h"
 
-#define FAKE_QUEUE_DEPTH 64
+#define FAKE_QUEUE_DEPTH 64 /* bits of queue->tags */
 
 /* A slot. Set op, flags, offset, length and buf of io; then fake_queue_submit(). */
 struct fake_io {
@@ -26,8 +26,12 @@ struct queue {
 	const struct io_ops *ops;
 	struct backend *backend;
 	void *ctx;
-	bool refuse_fds;     /* queue_register_fd() fails; the only field that start reads */
+	/* What the test sets before the start. */
+	bool refuse_fds; /* queue_register_fd() fails */
+	uint16_t id;
+
 	unsigned n_inflight; /* slots with the backend */
+	uint64_t tags;       /* in use */
 
 	/* Results for the next SQEs, which the kernel then sees as a NOP. */
 	int fake_res[32];
@@ -49,6 +53,9 @@ void fake_queue_inject(struct queue *q, int res);
 void fake_queue_reset(struct queue *q);
 
 void fake_queue_submit(struct queue *q, struct fake_io *f);
+
+/* Wait for the next completions, if anything is with the backend. */
+void fake_queue_turn(struct queue *q);
 
 /* Until nothing is with the backend any more. */
 void fake_queue_run(struct queue *q);

@@ -577,7 +577,9 @@ static void test_states_move_as_the_tables_say(void **state)
 {
 	static const enum io_state io[][2] = {{IO_IDLE, IO_AT_KERNEL},
 					      {IO_AT_KERNEL, IO_AT_BACKEND},
+					      {IO_AT_KERNEL, IO_WAITING},
 					      {IO_AT_KERNEL, IO_DEAD},
+					      {IO_WAITING, IO_AT_BACKEND},
 					      {IO_AT_BACKEND, IO_ANSWERED},
 					      {IO_ANSWERED, IO_AT_KERNEL}};
 	static const enum queue_state queue[][2] = {

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A server of this name died, or left on purpose, and its device is still there: users wait for it,
+ * or get errors from it, as its recovery mode says. The new server goes on with the definition that
+ * was in force, which stands beside the state; of the one in /etc it takes what a live device can
+ * take, and says what it cannot.
+ *
+ * Up to Linux 6.14 a second START_USER_RECOVERY, after a server that died between the first one and
+ * END_USER_RECOVERY, can crash the kernel. So a mark in the state stands for all of this time, and
+ * whoever finds it on such a kernel gives the device up.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <time.h>
+
+#include "abi/features.h"
+#include "device/device-internal.h"
+#include "device/recovery.h"
+#include "state/state.h"
+#include "util/log.h"
+#include "util/step.h"
+
+/* How long the process before us may take to go: up to Linux 6.14, one whose slots are all in use is
+ * noticed by the block layer's own time limit, after 30 s and what the kernel adds. */
+#define TAKEOVER_WAIT_MS 90000
+#define TAKEOVER_STEP_NS 20000000L
+
+/*
+ * Somebody may want the service to stop meanwhile. It does so when the device is live again: to give
+ * up here would leave its users waiting for nobody.
+ */
+static void device_say_alive(const struct device *d)
+{
+	if (d->env.interrupt)
+		(void)d->env.interrupt(d->env.arg);
+}
+
+static enum ctrl_wait device_wait_takeover(void *arg)
+{
+	struct device *d = arg;
+
+	device_say_alive(d);
+	return device_queue_has_ended(d) ? CTRL_CANCEL : CTRL_WAIT;
+}
+
+/* Until the process that served it is gone for the kernel too. 0: d->orphan->info is up to date. */
+static int device_wait_for_release(struct device *d)
+{
+	const struct timespec step = {.tv_nsec = TAKEOVER_STEP_NS};
+	struct orphan *o = d->orphan;
+
+	for (unsigned ms = 0; o->info.state == DEV_LIVE; ms += TAKEOVER_STEP_NS / 1000000) {
+		int r;
+
+		if (ms == 1000)
+			log_notice(
+				"waiting for the end of the server that had ublk device %" PRIu32,
+				o->info.dev_id);
+		if (ms >= TAKEOVER_WAIT_MS)
+			return log_at(LOG_ERR, -EBUSY,
+				      "a process still has /dev/ublkc%" PRIu32
+				      " open, so that its device cannot be taken over: find it "
+				      "with \"fuser /dev/ublkc%" PRIu32 "\" and end it",
+				      o->info.dev_id, o->info.dev_id);
+		device_say_alive(d);
+		nanosleep(&step, NULL);
+		r = ctrl_get_dev_info(d->env.ctrl, o->info.dev_id, &o->info);
+		if (r == -ENODEV)
+			o->info.state = DEV_DEAD;
+		else if (r < 0)
+			return device_log_ctrl(d, CTRL_GET_DEV_INFO, r);
+	}
+	return 0;
+}
+
+/* The definition that the dead server had in force; NULL: it cannot be known any more. */
+static struct device_conf *device_load_kept(const struct device *d)
+{
+	AUTO(conf_diag_deinit) struct conf_diag diag = {0};
+	struct device_conf *kept = NULL;
+	char path[256];
+
+	if (device_conf_load_kept(state_definition_path(d->conf->name, path, sizeof(path)),
+				  d->conf->name, &diag, &kept) < 0)
+		return NULL;
+	if (device_conf_digest(kept) != d->orphan->state.digest)
+		return device_conf_free(kept);
+	return kept;
+}
+
+/* The old definition, with what of the new one a live device can take. */
+static int device_adopt_conf(struct device *d, struct device_conf *kept)
+{
+	AUTO(conf_changes_deinit) struct conf_changes *changes = &(struct conf_changes){0};
+	int r;
+
+	/* The size is the kernel's; a reload makes it larger. */
+	d->conf->size_bytes = kept->size_bytes;
+	r = device_conf_adopt(kept, d->conf, CONF_RESTART, changes);
+	if (r < 0)
+		return log_error_errno(r, "cannot merge the definitions of %s: %m", kept->name);
+	device_conf_free(d->conf);
+	d->conf = kept;
+	if (changes->stop)
+		log_warning(
+			"the device in use goes on with its old definition: %s need a stop and a "
+			"start",
+			changes->stop);
+	return 0;
+}
+
+/* It was stopped, was never started, or cannot be recovered: away with it. */
+static int device_remove_orphan(struct device *d)
+{
+	orphan_deinit(d->orphan);
+	free(TAKE_PTR(d->orphan));
+	return recovery_clean(d->env.ctrl, d->conf->name);
+}
+
+static bool device_can_be_taken_over(const struct device *d)
+{
+	const struct orphan *o = d->orphan;
+
+	if (o->info.state != DEV_QUIESCED && o->info.state != DEV_FAIL_IO)
+		return false;
+	if (o->state.takeover && !recovery_can_be_repeated(d->env.ctrl)) {
+		log_error("the server before died while it took ublk device %" PRIu32
+			  " over, which this kernel does not survive twice: its requests fail, and "
+			  "it is made anew",
+			  o->info.dev_id);
+		return false;
+	}
+	return true;
+}
+
+int device_find_orphan(struct device *d)
+{
+	struct device_conf *kept;
+	int r;
+
+	d->orphan = calloc(1, sizeof(*d->orphan));
+	if (!d->orphan)
+		return log_error_errno(-ENOMEM, "no memory to look for what a server left: %m");
+	r = orphan_find(d->env.ctrl, d->conf->name, d->orphan);
+	if (r < 0)
+		return log_error_errno(r, "cannot tell what a server that died has left: %m");
+	if (r > 0 && d->orphan->info.flags & FEATURE_USER_RECOVERY) {
+		d->left = true; /* whatever fails from here on, the device stays for the next try */
+		r = device_wait_for_release(d);
+		if (r < 0)
+			return r;
+	}
+	if (!device_can_be_taken_over(d)) {
+		d->left = false;
+		if (d->env.only_takeover)
+			return log_at(LOG_ERR, -EUCLEAN,
+				      "there is no device of %s to go on with, and its definition "
+				      "has errors",
+				      d->conf->name);
+		return device_remove_orphan(d);
+	}
+	kept = device_load_kept(d);
+	if (!kept)
+		return log_at(LOG_ERR, -EUCLEAN,
+			      "ublk device %" PRIu32
+			      " waits for a server, but its definition in " STATE_DIR
+			      "/%s is damaged: give the device up with \"ublkctl gc --force %s\"",
+			      d->orphan->info.dev_id, d->conf->name, d->conf->name);
+	r = device_adopt_conf(d, kept);
+	if (r < 0)
+		return r;
+	d->info = d->orphan->info;
+	d->recovery = d->conf->recovery_mode;
+	d->added = true;
+	step_reached("orphan-found");
+	return 1;
+}
+
+int device_adopt_limits(struct device *d)
+{
+	const struct limits *live = &d->limits, *found = &d->found;
+	const char *why = NULL;
+
+	if (found->logical_block_bytes > live->logical_block_bytes)
+		why = "its logical block is larger now";
+	else if (found->size_bytes < live->size_bytes)
+		why = "it is smaller now";
+	else if (found->read_only && !live->read_only)
+		why = "it is read-only now";
+	else if (found->write_cache && !live->write_cache && !live->read_only)
+		why = "it has a volatile write cache now";
+	if (why)
+		return log_at(LOG_ERR, -EUCLEAN,
+			      "what lies behind %s cannot serve ublk device %" PRIu32
+			      " any more: %s; repair that and start the service again, the device "
+			      "waits",
+			      d->conf->name, d->info.dev_id, why);
+	/* What was offered and is not there any more is refused request by request. */
+	d->limits.max_discard_bytes = found->max_discard_bytes ? live->max_discard_bytes : 0;
+	d->limits.max_write_zeroes_bytes =
+		found->max_write_zeroes_bytes ? live->max_write_zeroes_bytes : 0;
+	return 0;
+}
+
+int device_begin_takeover(struct device *d)
+{
+	const struct timespec step = {.tv_nsec = TAKEOVER_STEP_NS};
+	int r;
+
+	r = device_write_state(d, true);
+	if (r < 0)
+		return r;
+	step_reached("takeover-noted");
+	for (unsigned ms = 0;; ms += TAKEOVER_STEP_NS / 1000000) {
+		r = ctrl_start_user_recovery(d->env.ctrl, d->info.dev_id);
+		if (r != -EBUSY || ms >= TAKEOVER_WAIT_MS)
+			break;
+		device_say_alive(d);
+		nanosleep(&step, NULL);
+	}
+	if (r < 0)
+		return device_log_ctrl(d, CTRL_START_USER_RECOVERY, r);
+	step_reached("takeover-begun");
+	return 0;
+}
+
+int device_end_takeover(struct device *d)
+{
+	int r;
+
+	ctrl_set_wait(d->env.ctrl, device_wait_takeover, d);
+	r = ctrl_end_user_recovery(d->env.ctrl, d->info.dev_id, getpid());
+	ctrl_set_wait(d->env.ctrl, NULL, NULL);
+	if (r < 0)
+		return device_log_start(d, CTRL_END_USER_RECOVERY, r);
+	d->live = d->taken_over = true;
+	d->left = false;
+	step_reached("takeover-ended");
+	orphan_deinit(d->orphan);
+	free(TAKE_PTR(d->orphan));
+	log_notice("took over ublk device %" PRIu32, d->info.dev_id);
+	return device_write_state(d, false);
+}
