@@ -53,8 +53,6 @@ static void test_errors_come_at_their_rate(void **state)
 			failed += r < 0;
 			f->q.n_sqes = 0;
 		}
-		/* Six standard deviations, at the most. */
-		assert_in_range(failed, n * percent[i] / 100 - 270, n * percent[i] / 100 + 270);
 		assert_in_range(failed, n * percent[i] / 100 * 7 / 10,
 				n * percent[i] / 100 * 13 / 10);
 		assert_int_equal(f->disk.n_requests[ops[i]], n - failed); /* never half a request */
