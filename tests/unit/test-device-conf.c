@@ -552,11 +552,14 @@ static void test_samples_are_right(void **state)
 		n++;
 	}
 	closedir(d);
-	assert_int_equal(n, 3);
+	assert_int_equal(n, 4);
 	write_daemon_sample();
 	assert_int_equal(daemon_conf_load(&diag, &daemon), 0);
 	assert_int_equal(daemon.log_level, LOG_INFO);
-	assert_diag(&diag, "", "");
+	assert_int_equal(daemon.slow_request_ns, 30000000000);
+	assert_diag(&diag, "",
+		    "../../../conf/samples/fault.conf:15: [Fault] warning: this device fails on "
+		    "purpose, and may lose what is written to it\n");
 }
 
 /* Each data/bad/NAME.conf has its messages in NAME.expect. */
