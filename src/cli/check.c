@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* ublkctl check and ublkctl cat: definitions, as files. Nothing here talks to the kernel. */
+/* ublkctl check, cat and show: definitions, as files. Nothing here talks to the kernel. */
 #include <string.h>
 #include <sysexits.h>
 
@@ -254,7 +254,7 @@ static int cat_print_files(const struct conf_files *files, struct json_object *l
 	return status;
 }
 
-static int cat_complain(const struct conf_diag *diag, const char *name, int r)
+static void cat_print_messages(const struct conf_diag *diag)
 {
 	for (size_t i = 0; i < diag->n_messages; i++) {
 		AUTO_FREE char *text = NULL;
@@ -262,9 +262,33 @@ static int cat_complain(const struct conf_diag *diag, const char *name, int r)
 		if (conf_message_format(&diag->messages[i], &text) == 0)
 			fprintf(stderr, "%s\n", text);
 	}
+}
+
+static int cat_complain(const struct conf_diag *diag, const char *name, int r)
+{
+	cat_print_messages(diag);
 	if (diag->n_messages > 0)
 		return EX_CONFIG;
 	return output_complain(r, "cannot find the files of %s", name);
+}
+
+/* Whether the only word is a name, and if not, what is wrong. */
+static bool cat_has_name(int argc, char **argv)
+{
+	if (argc == 2 && device_name_is_valid(argv[1]))
+		return true;
+	if (argc == 2)
+		fprintf(stderr, "ublkctl: \"%s\" is no name for a device\n", argv[1]);
+	else
+		fprintf(stderr, "usage: ublkctl %s NAME\n", argv[0]);
+	return false;
+}
+
+static int cat_complain_nothing(const char *name)
+{
+	fprintf(stderr, "ublkctl: there is no definition %s.conf in %s\n", name,
+		conf_search_path());
+	return EX_CONFIG;
 }
 
 int cmd_cat(int argc, char **argv, const struct cli *cli)
@@ -274,19 +298,11 @@ int cmd_cat(int argc, char **argv, const struct cli *cli)
 	struct json_object *list = NULL;
 	int r, status;
 
-	if (argc != 2 || !device_name_is_valid(argv[1])) {
-		fprintf(stderr,
-			argc == 2 ? "ublkctl: \"%s\" is no name for a device\n"
-				  : "usage: ublkctl cat NAME\n",
-			argc == 2 ? argv[1] : "");
+	if (!cat_has_name(argc, argv))
 		return EX_USAGE;
-	}
 	r = conf_find_definition(argv[1], &diag, &files);
-	if (r == -ENOENT) {
-		fprintf(stderr, "ublkctl: there is no definition %s.conf in %s\n", argv[1],
-			conf_search_path());
-		return EX_CONFIG;
-	}
+	if (r == -ENOENT)
+		return cat_complain_nothing(argv[1]);
 	if (r == 0)
 		r = conf_find_daemon(&diag, &daemon);
 	if (r < 0)
@@ -304,4 +320,70 @@ int cmd_cat(int argc, char **argv, const struct cli *cli)
 								  JSON_C_TO_STRING_NOSLASHESCAPE));
 	json_object_put(list);
 	return status;
+}
+
+/* The text of a definition as an object for each section. */
+static int show_print_json(const char *text, size_t len)
+{
+	AUTO(output_json_free) struct json_object *sections = json_object_new_object();
+	AUTO(conf_doc_deinit) struct conf_doc doc = {0};
+	AUTO(conf_diag_deinit) struct conf_diag unused = {0};
+	struct json_object *keys = NULL;
+	int r = conf_doc_read_text(&doc, "", text, len, &unused);
+
+	for (size_t i = 0; r == 0 && i < doc.n_values; i++) {
+		const struct conf_value *v = &doc.values[i];
+
+		if (v->place.key) {
+			json_object_object_add(keys, v->place.key, output_json_text(v->value));
+			continue;
+		}
+		keys = json_object_new_object();
+		json_object_object_add(sections, v->place.section, keys);
+	}
+	if (r == 0)
+		output_json(sections);
+	return r;
+}
+
+static int show_print(const struct device_conf *c, const struct cli *cli)
+{
+	AUTO_FREE char *text = NULL;
+	size_t len = 0;
+	FILE *f = open_memstream(&text, &len);
+	int r;
+
+	if (!f)
+		return -ENOMEM;
+	r = device_conf_print(c, f);
+	if (fclose(f) && r == 0)
+		r = -ENOMEM;
+	if (r < 0)
+		return r;
+	if (cli->json)
+		return show_print_json(text, len);
+	fwrite(text, 1, len, stdout);
+	return 0;
+}
+
+int cmd_show(int argc, char **argv, const struct cli *cli)
+{
+	AUTO(conf_diag_deinit) struct conf_diag diag = {0};
+	AUTO(device_conf_free) struct device_conf *c = NULL;
+	int r;
+
+	if (!cat_has_name(argc, argv))
+		return EX_USAGE;
+	r = device_conf_load(argv[1], &diag, &c);
+	if (r == -ENOENT)
+		return cat_complain_nothing(argv[1]);
+	if (r == -ERFKILL) {
+		fprintf(stderr, "ublkctl: %s is masked: it has no values\n", argv[1]);
+		return EX_CONFIG;
+	}
+	if (r < 0)
+		return cat_complain(&diag, argv[1], r);
+	cat_print_messages(&diag);
+	r = show_print(c, cli);
+	return r < 0 ? output_complain(r, "cannot print the definition of %s", argv[1]) : EX_OK;
 }

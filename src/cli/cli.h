@@ -17,6 +17,7 @@ struct cli {
 
 int cmd_check(int argc, char **argv, const struct cli *cli);
 int cmd_cat(int argc, char **argv, const struct cli *cli);
+int cmd_show(int argc, char **argv, const struct cli *cli);
 int cmd_list(int argc, char **argv, const struct cli *cli);
 int cmd_status(int argc, char **argv, const struct cli *cli);
 int cmd_gc(int argc, char **argv, const struct cli *cli);

@@ -20,6 +20,7 @@ static const struct command commands[] = {
 	{"status", "NAME|DEVICE|ID", "everything about one device", cmd_status},
 	{"check", "[FILE|NAME...]", "find errors in definitions", cmd_check},
 	{"cat", "NAME", "files that make up a definition", cmd_cat},
+	{"show", "NAME", "what a definition means, with all defaults", cmd_show},
 	{"gc", "", "remove what dead servers have left", cmd_gc},
 	{"features", "", "what the running kernel can do", cmd_features},
 };

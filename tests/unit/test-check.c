@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* ublkctl check and cat, as a script sees them: words, output, exit status. */
+/* ublkctl check, cat and show, as a script sees them: words, output, exit status. */
 #include "conf-helper.h"
 
 #include <fcntl.h>
@@ -78,7 +78,9 @@ static void run(const char *const *argv, const struct cli *cli, int status, cons
 		const char *err)
 {
 	int (*cmd)(int argc, char **argv, const struct cli *cli) =
-		strcmp(argv[0], "cat") == 0 ? cmd_cat : cmd_check;
+		strcmp(argv[0], "cat") == 0    ? cmd_cat
+		: strcmp(argv[0], "show") == 0 ? cmd_show
+					       : cmd_check;
 	int saved_out = redirect(stdout, "out"), saved_err = redirect(stderr, "err");
 	AUTO_FREE char *out_text = NULL, *err_text = NULL;
 	int argc = 0, r;
@@ -238,6 +240,56 @@ static void test_cat_shows_what_is_merged(void **state)
 	json_object_put(list);
 }
 
+static void test_show_has_every_value(void **state)
+{
+	struct json_object *o, *section;
+	AUTO_FREE char *text = NULL;
+
+	write_file(tree, "etc/ublkd.conf", "[Defaults]\nDepth=7\n");
+	write_file(tree, "usr/ublk/b.conf.d/x.conf",
+		   "[Device]\nDescription=A \"\\\"\n[Fault]\nReadErrors=5%\n");
+	RUN(json, 0, NULL,
+	    "@/usr/ublk/b.conf.d/x.conf:3: [Fault] warning: this device fails on purpose, and may "
+	    "lose what is written to it\n",
+	    "show", "b");
+	text = slurp("out");
+	o = json_tokener_parse(text);
+	assert_non_null(o);
+	assert_int_equal(json_object_object_length(o), 8);
+	assert_true(json_object_object_get_ex(o, "Device", &section));
+	assert_member(section, "Size", "1G");
+	assert_member(section, "Description", "A \"\\\"");
+	assert_true(json_object_object_get_ex(o, "Queues", &section));
+	assert_member(section, "Depth", "7");
+	assert_true(json_object_object_get_ex(o, "Backend", &section));
+	assert_member(section, "Type", "null");
+	assert_true(json_object_object_get_ex(o, "Fault", &section));
+	assert_member(section, "ReadErrors", "5%");
+	json_object_put(o);
+
+	RUN(plain, 0,
+	    "[Device]\nReadOnly=no\nRotational=no\nSerial=x\n\n"
+	    "[Backend]\nType=file\nPath=/nonexistent/a\nCreate=no\nDirectIO=auto\n\n"
+	    "[Queues]\nCount=auto\nDepth=7\nMaxIO=512K\nCopyMode=auto\n\n"
+	    "[Recovery]\nMode=reissue\nOnGiveUp=keep\n\n"
+	    "[Limits]\nReadBandwidth=0\nWriteBandwidth=0\nReadIOPS=0\nWriteIOPS=0\n\n"
+	    "[Boot]\nAutostart=yes\nManager=no\n\n[Udev]\nWatch=yes\n",
+	    "", "show", "a");
+}
+
+static void test_show_of_what_has_no_values(void **state)
+{
+	RUN(plain, EX_USAGE, "", "usage: ublkctl show NAME\n", "show");
+	RUN(plain, EX_USAGE, "", "ublkctl: \"A\" is no name for a device\n", "show", "A");
+	RUN(json, EX_CONFIG, "",
+	    "ublkctl: there is no definition c.conf in @/etc/ublk:@/usr/ublk\n", "show", "c");
+	write_file(tree, "etc/ublk/b.conf", "");
+	RUN(plain, EX_CONFIG, "", "ublkctl: b is masked: it has no values\n", "show", "b");
+	write_file(tree, "etc/ublk/b.conf", "[Backend]\nType=null\n");
+	RUN(plain, EX_CONFIG, "", "@/etc/ublk/b.conf: [Device] Size=: is required with Type=null\n",
+	    "show", "b");
+}
+
 static void test_cat_of_what_is_not_there(void **state)
 {
 	RUN(plain, EX_USAGE, "", "usage: ublkctl cat NAME\n", "cat");
@@ -261,6 +313,8 @@ int main(void)
 		TREE_TEST(test_json_has_every_part),
 		TREE_TEST(test_cat_shows_what_is_merged),
 		TREE_TEST(test_cat_of_what_is_not_there),
+		TREE_TEST(test_show_has_every_value),
+		TREE_TEST(test_show_of_what_has_no_values),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
