@@ -575,13 +575,11 @@ static void test_slow_requests_are_seen_by_their_beats(void **state)
 /* Every move, allowed or not: what is not named here must not be. */
 static void test_states_move_as_the_tables_say(void **state)
 {
-	static const enum io_state io[][2] = {{IO_IDLE, IO_AT_KERNEL},
-					      {IO_AT_KERNEL, IO_AT_BACKEND},
-					      {IO_AT_KERNEL, IO_WAITING},
-					      {IO_AT_KERNEL, IO_DEAD},
-					      {IO_WAITING, IO_AT_BACKEND},
-					      {IO_AT_BACKEND, IO_ANSWERED},
-					      {IO_ANSWERED, IO_AT_KERNEL}};
+	static const enum io_state io[][2] = {
+		{IO_IDLE, IO_AT_KERNEL},     {IO_AT_KERNEL, IO_AT_BACKEND},
+		{IO_AT_KERNEL, IO_WAITING},  {IO_AT_KERNEL, IO_DEAD},
+		{IO_WAITING, IO_AT_BACKEND}, {IO_AT_BACKEND, IO_ANSWERED},
+		{IO_ANSWERED, IO_AT_KERNEL}};
 	static const enum queue_state queue[][2] = {
 		{QUEUE_SERVING, QUEUE_STOPPING}, {QUEUE_SERVING, QUEUE_DRAINING},
 		{QUEUE_SERVING, QUEUE_ENDED},    {QUEUE_STOPPING, QUEUE_ENDED},

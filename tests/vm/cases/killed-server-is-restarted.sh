@@ -1,7 +1,7 @@
 # guest: full
 # rows: 2 3
 # timeout: 180
-# SIGKILL of the server. If nobody uses the device, systemd brings it back with what was on it. If a
+# SIGKILL of the server of a device that is not recoverable. If nobody uses the device, systemd brings it back with what was on it. If a
 # file system is mounted, it gets errors, since the device is lost; the service comes back with a new
 # one, and with the old mount gone all works again. Nothing hangs.
 . "$VM_LIB/common.sh"
@@ -14,6 +14,8 @@ cat >"$WORK/killed.conf" <<-E
 	Create=sparse
 	[Queues]
 	Depth=16
+	[Recovery]
+	Mode=none
 E
 node=$(start_device "$WORK/killed.conf")
 show() { systemctl show -P "$1" ublk@killed.service; }

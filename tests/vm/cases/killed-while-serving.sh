@@ -1,7 +1,7 @@
 # guest: mini
 # timeout: 120
 # timeout-long: 600
-# SIGKILL of a server that is idle, and of one with requests under way: their users get EIO and nobody hangs; a new
+# SIGKILL of a server whose device is not recoverable, idle or with requests under way: their users get EIO and nobody hangs; a new
 # server of the name removes what is left and finds all that was flushed. One that is killed in a row leaks nothing.
 . "$VM_LIB/common.sh"
 . "$VM_LIB/serve.sh"
@@ -18,6 +18,8 @@ define() {
 		[Queues]
 		Count=2
 		Depth=$1
+		[Recovery]
+		Mode=none
 	E
 }
 mkfs.ext4 -q -N 64 "$SCRATCH0" 64M

@@ -44,7 +44,9 @@ check
 # nothing of the store is a char device or a ring
 if systemd-analyze fdstore ublk@mem.service >store 2>&1; then
 	cat store
-	! grep -E 'ublkc|io_uring' store
+	if grep -E 'ublkc|io_uring' store; then
+		fail "the store has what keeps a device from being taken over"
+	fi
 fi
 journalctl --sync
 [[ $(journalctl -b -o cat UBLKD_DEVICE=mem | grep -c '^took over ublk device ') == 4 ]]
