@@ -2,6 +2,7 @@
 """Guests for tests/vm/run and tests/vm/guest: what they are made of, how they boot, what they tell."""
 
 import ctypes
+import fcntl
 import os
 import re
 import secrets
@@ -24,6 +25,7 @@ ROWS = {
 }
 # mke2fs is in /usr/sbin, which a plain user may not have in PATH
 PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ublkd"
 SCRATCH_BYTES = 4 << 30
 # Host side limits. A guest is emulated and the host may be busy: they only have to end a hang.
 BOOT_LIMIT = {"mini": 90, "full": 400}
@@ -83,8 +85,6 @@ def build():
     tree, dest = top / "tree", top / "dest"
     top.mkdir(parents=True, exist_ok=True)
     with open(top / "lock", "w") as lock, open(top / "log", "w") as log:
-        import fcntl
-
         fcntl.flock(lock, fcntl.LOCK_EX)
         commands = []
         if not (tree / "build.ninja").exists():
@@ -128,6 +128,21 @@ def build():
 
 def tmp_dir():
     return os.environ.get("TMPDIR") or "/var/tmp"
+
+
+def wait_for_slot():
+    """As many guests at once as there are processors, whoever starts them: more would only be slow, and late ones have
+    limits. The slot is free again when the file is closed."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    while True:
+        for n in range(os.cpu_count() or 1):
+            slot = open(CACHE / f"guest-{n}.lock", "w")
+            try:
+                fcntl.flock(slot, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return slot
+            except BlockingIOError:
+                slot.close()
+        time.sleep(0.2)
 
 
 class Guest:
@@ -214,6 +229,7 @@ class Guest:
                         + (f",{options}" if options else ""),
                         "-device", f"virtio-blk-pci,drive={name},serial={name}"]
         (w / "command").write_text(" ".join(command) + "\n")
+        self.slot = wait_for_slot()
         self.stderr = open(w / "qemu.log", "wb")
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.stderr,
                                         env=dict(os.environ, TMPDIR=str(w)), start_new_session=True, preexec_fn=die_with_parent)
@@ -267,6 +283,7 @@ class Guest:
         if self.process:
             self.process.stdout.close()
             self.stderr.close()
+            self.slot.close()
 
     def console_tail(self, n=60):
         lines = (self.work / "console.log").read_text(errors="replace").splitlines() if (
