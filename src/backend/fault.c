@@ -93,11 +93,33 @@ static void fault_set_ops(struct backend *b)
 	};
 }
 
+static int fault_make_cache(struct backend *b, const struct limits *limits, bool live)
+{
+	char size[SIZE_TEXT_MAX];
+	int r;
+
+	if (!b->conf->power_cut || limits->read_only)
+		return 0;
+	if (live && !limits->write_cache) {
+		log_warning("PowerCut=yes is not in force: the device is in use, and its users "
+			    "take it for one without a write cache; stop and start it");
+		return 0;
+	}
+	if (!b->inner_ops->write)
+		return log_error_errno(-EOPNOTSUPP, "PowerCut=yes is not possible with Type=%s",
+				       b->inner_ops->conf->name);
+	r = fault_cache_new(limits->size_bytes, limits->logical_block_bytes, &b->cache);
+	if (r < 0)
+		return log_error_errno(
+			r, "no address space for the write cache of PowerCut= over %s: %m",
+			format_size(limits->size_bytes, size));
+	return 0;
+}
+
 int fault_wrap(const struct fault_conf *conf, const struct backend_ops **ops,
-	       struct backend **backend, struct limits *limits)
+	       struct backend **backend, struct limits *limits, bool live)
 {
 	AUTO_FREE struct backend *b = calloc(1, sizeof(*b));
-	char size[SIZE_TEXT_MAX];
 	int r;
 
 	if (!b)
@@ -109,19 +131,10 @@ int fault_wrap(const struct fault_conf *conf, const struct backend_ops **ops,
 	b->inner_has_cache = limits->write_cache;
 	b->inner_has_fua = limits->fua;
 	fault_set_ops(b);
-	if (conf->power_cut && !limits->read_only) {
-		if (!b->inner_ops->write)
-			return log_error_errno(-EOPNOTSUPP,
-					       "PowerCut=yes is not possible with Type=%s",
-					       b->inner_ops->conf->name);
-		r = fault_cache_new(limits->size_bytes, limits->logical_block_bytes, &b->cache);
-		if (r < 0)
-			return log_error_errno(r,
-					       "no address space for the write cache of PowerCut= "
-					       "over %s: %m",
-					       format_size(limits->size_bytes, size));
-	}
-	if (!limits->read_only && (b->cache || conf->flush_errors_ppm > 0)) {
+	r = fault_make_cache(b, limits, live);
+	if (r < 0)
+		return r;
+	if (!limits->read_only && !live && (b->cache || conf->flush_errors_ppm > 0)) {
 		limits->write_cache = true;
 		/* Where nothing below is volatile, a write that goes through is a FUA write. */
 		limits->fua |= !b->inner_has_cache;

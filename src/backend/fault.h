@@ -13,12 +13,13 @@
  * @ops:	of a backend that is open and has no queues; replaced by the wrapper's
  * @backend:	the same; the wrapper's close() closes both
  * @limits:	as settled; a write cache is announced where the faults need FLUSH to arrive
+ * @live:	the device is: the kernel knows its limits, and they stay as they are
  *
  * Logging. Main thread. What it is given stays as it was on failure.
  * Return: 0; -EOPNOTSUPP: PowerCut= over a backend that cannot; -ENOMEM.
  */
 int fault_wrap(const struct fault_conf *conf, const struct backend_ops **ops,
-	       struct backend **backend, struct limits *limits);
+	       struct backend **backend, struct limits *limits, bool live);
 
 /**
  * fault_describe() - what goes wrong, in words

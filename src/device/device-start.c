@@ -72,7 +72,7 @@ static int device_inject_faults(struct device *d)
 
 	if (!fault)
 		return 0;
-	r = fault_wrap(fault, &d->ops, &d->backend, &d->limits);
+	r = fault_wrap(fault, &d->ops, &d->backend, &d->limits, d->orphan);
 	if (r < 0)
 		return r;
 	text = fault_describe(fault);

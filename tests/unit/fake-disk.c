@@ -122,7 +122,7 @@ void faults_wrap(struct faults *f)
 {
 	f->ops = &disk_backend;
 	f->b = &f->disk;
-	assert_int_equal(fault_wrap(&f->conf, &f->ops, &f->b, &f->limits), 0);
+	assert_int_equal(fault_wrap(&f->conf, &f->ops, &f->b, &f->limits, false), 0);
 	fake_queue_start(&f->q, f->ops, f->b);
 }
 

@@ -224,7 +224,7 @@ static struct model *model_start(struct faults *f, uint64_t seed)
 	f->conf.power_cut = true;
 	f->ops = &disk_backend;
 	f->b = &f->disk;
-	assert_int_equal(fault_wrap(&f->conf, &f->ops, &f->b, &f->limits), 0);
+	assert_int_equal(fault_wrap(&f->conf, &f->ops, &f->b, &f->limits, false), 0);
 	for (uint16_t i = 0; i < MODEL_QUEUES; i++) {
 		m->q[i].id = i;
 		fake_queue_start(&m->q[i], f->ops, f->b);
@@ -353,6 +353,30 @@ static void test_overlapping_writes_settle(void **state)
 	}
 }
 
+static void test_flush_empties_the_cache(void **state)
+{
+	struct faults *f = *state;
+	unsigned n;
+
+	f->conf.power_cut = true;
+	faults_wrap(f);
+	memset(f->buf, 7, MAX_IO);
+	for (unsigned i = 0; i < 100; i++)
+		assert_int_equal(fake_queue_do(&f->q, IO_WRITE, 0, i * SECTOR, SECTOR, f->buf), 0);
+	n = f->disk.n_requests[IO_WRITE];
+	assert_in_range(n, 10, 50); /* those that went down at once */
+	assert_int_equal(fake_queue_do(&f->q, IO_FLUSH, 0, 0, 0, f->buf), 0);
+	assert_true(f->disk.n_requests[IO_WRITE] > n);
+	assert_int_equal(f->disk.n_requests[IO_FLUSH], 1);
+	n = f->disk.n_requests[IO_WRITE];
+	assert_int_equal(fake_queue_do(&f->q, IO_FLUSH, 0, 0, 0, f->buf), 0);
+	assert_int_equal(f->disk.n_requests[IO_WRITE], n);
+	assert_int_equal(f->disk.n_requests[IO_FLUSH], 2);
+	assert_int_equal(fake_queue_do(&f->q, IO_READ, 0, 0, MAX_IO, f->buf), 0);
+	assert_int_equal(f->disk.n_requests[IO_READ], 1); /* in one piece */
+	faults_unwrap(f);
+}
+
 struct worker {
 	struct faults *f;
 	uint16_t id;
@@ -409,7 +433,7 @@ static void test_queues_share_the_cache(void **state)
 	f->disk.at_once = true;
 	f->ops = &disk_backend;
 	f->b = &f->disk;
-	assert_int_equal(fault_wrap(&f->conf, &f->ops, &f->b, &f->limits), 0);
+	assert_int_equal(fault_wrap(&f->conf, &f->ops, &f->b, &f->limits, false), 0);
 	for (uint16_t i = 0; i < 4; i++) {
 		workers[i] = (struct worker){.f = f, .id = i};
 		assert_int_equal(pthread_create(&threads[i], NULL, worker_run, &workers[i]), 0);
@@ -429,13 +453,13 @@ static void test_cache_has_an_end(void **state)
 
 	assert_non_null(buf);
 	memset(buf, 1, 1 << 20);
-	assert_int_equal(fault_cache_new(1ULL << 40, 512, &c), 0); /* takes address space alone */
-	for (uint64_t at = 0; !fault_cache_is_full(c); at += 1ULL << 33, n++)
+	assert_int_equal(fault_cache_new(1ULL << 37, 512, &c), 0); /* takes address space alone */
+	for (uint64_t at = 0; !fault_cache_is_full(c); at += 1ULL << 30, n++)
 		fault_cache_keep(c, at, 1 << 20, buf);
 	assert_int_equal(n, 64);
 	n = 0;
-	for (uint64_t at = 0; fault_cache_find(c, at, 1ULL << 40, 1 << 19, &offset, &len);) {
-		assert_int_equal(offset, (n / 2 << 33) + n % 2 * (1 << 19));
+	for (uint64_t at = 0; fault_cache_find(c, at, 1ULL << 37, 1 << 19, &offset, &len);) {
+		assert_int_equal(offset, (n / 2 << 30) + n % 2 * (1 << 19));
 		assert_int_equal(len, 1 << 19);
 		fault_cache_begin(c, offset, len);
 		assert_int_equal(fault_cache_gap(c, offset, len), 0);
@@ -448,12 +472,12 @@ static void test_cache_has_an_end(void **state)
 	assert_int_equal(fault_cache_kept_bytes(c), 0);
 	assert_int_equal(fault_cache_new(1ULL << 62, 512, &huge), -ENOMEM);
 	assert_int_equal(fault_cache_grow(c, 1ULL << 62), -ENOMEM);
-	assert_int_equal(fault_cache_size_bytes(c), 1ULL << 40);
-	fault_cache_keep(c, (1ULL << 40) - 512, 512, buf);
-	assert_int_equal(fault_cache_grow(c, 1ULL << 41), 0);
-	fault_cache_keep(c, (1ULL << 41) - 512, 512, buf);
-	assert_true(fault_cache_find(c, 0, 1ULL << 41, 4096, &offset, &len));
-	assert_int_equal(offset, (1ULL << 40) - 512);
+	assert_int_equal(fault_cache_size_bytes(c), 1ULL << 37);
+	fault_cache_keep(c, (1ULL << 37) - 512, 512, buf);
+	assert_int_equal(fault_cache_grow(c, 1ULL << 38), 0);
+	fault_cache_keep(c, (1ULL << 38) - 512, 512, buf);
+	assert_true(fault_cache_find(c, 0, 1ULL << 38, 4096, &offset, &len));
+	assert_int_equal(offset, (1ULL << 37) - 512);
 	assert_int_equal(len, 512);
 }
 
@@ -467,6 +491,7 @@ int main(void)
 		TEST(test_lying_flush_is_caught),
 		TEST(test_clean_stop_loses_nothing),
 		TEST(test_overlapping_writes_settle),
+		TEST(test_flush_empties_the_cache),
 		TEST(test_queues_share_the_cache),
 		TEST(test_cache_has_an_end),
 	};

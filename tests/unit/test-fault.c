@@ -170,7 +170,7 @@ static void open_file(struct faults *f, struct file_conf *fc, uint64_t size, uin
 	f->ops = &file_backend;
 	assert_int_equal(f->ops->open(&req, &f->b, &f->limits), 0);
 	f->limits.max_io_bytes = 1 << 20;
-	assert_int_equal(fault_wrap(&f->conf, &f->ops, &f->b, &f->limits), 0);
+	assert_int_equal(fault_wrap(&f->conf, &f->ops, &f->b, &f->limits, false), 0);
 	fake_queue_start(&f->q, f->ops, f->b);
 }
 
@@ -231,7 +231,7 @@ static void test_what_is_not_asked_for_changes_nothing(void **state)
 	assert_int_equal(f->ops->open(&req, &f->b, &f->limits), 0);
 	f->limits.max_io_bytes = MAX_IO;
 	before = f->limits;
-	assert_int_equal(fault_wrap(&f->conf, &f->ops, &f->b, &f->limits), 0);
+	assert_int_equal(fault_wrap(&f->conf, &f->ops, &f->b, &f->limits, false), 0);
 	assert_memory_equal(&before, &f->limits, sizeof(before));
 	assert_ptr_equal(f->ops->conf, memory_backend.conf);
 	assert_true(f->ops->get_kept_fd(f->b) >= 0);
@@ -257,7 +257,7 @@ static void test_write_cache_is_announced(void **state)
 	f->conf.power_cut = true;
 	f->ops = &without_write;
 	f->b = &f->disk;
-	assert_int_equal(fault_wrap(&f->conf, &f->ops, &f->b, &f->limits), -EOPNOTSUPP);
+	assert_int_equal(fault_wrap(&f->conf, &f->ops, &f->b, &f->limits, false), -EOPNOTSUPP);
 	assert_ptr_equal(f->ops, &without_write);
 	assert_ptr_equal(f->b, &f->disk);
 	assert_false(f->limits.write_cache);
@@ -269,6 +269,18 @@ static void test_write_cache_is_announced(void **state)
 	assert_int_equal(f->disk.n_fua, 0); /* below there is no such thing */
 	assert_int_equal(f->disk.n_requests[IO_FLUSH], 0);
 	assert_int_equal(f->disk.n_requests[IO_WRITE], 1);
+	faults_unwrap(f);
+
+	/* In use, so it is too late to tell the kernel. */
+	f->limits.write_cache = f->limits.fua = false;
+	f->ops = &disk_backend;
+	f->b = &f->disk;
+	assert_int_equal(fault_wrap(&f->conf, &f->ops, &f->b, &f->limits, true), 0);
+	assert_false(f->limits.write_cache || f->limits.fua);
+	fake_queue_start(&f->q, f->ops, f->b);
+	for (unsigned i = 0; i < 20; i++)
+		assert_int_equal(do_io(f, IO_WRITE, 0, 0, SECTOR), 0);
+	assert_int_equal(f->disk.n_requests[IO_WRITE], 21);
 	faults_unwrap(f);
 
 	f->limits.write_cache = f->limits.fua = false;
