@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "backend/backend.h"
+#include "device/device-state.h"
 #include "device/device.h"
 #include "ring/orphan.h"
 #include "ring/queue.h"
@@ -28,11 +29,8 @@ struct device {
 
 	struct dev_info info;
 	enum recovery_mode recovery; /* as it is, which may be less than was asked for */
-	bool added;                  /* ADD_DEV was done, or the device is taken over */
-	bool live;                   /* START_DEV or END_USER_RECOVERY was done */
-	bool stopped;                /* STOP_DEV was done */
+	enum device_state state;
 	bool taken_over;
-	bool left;             /* for a successor: nothing of it is removed */
 	struct orphan *orphan; /* to be taken over, until it is */
 	struct stats stats;
 	struct throttle *throttle;
@@ -42,6 +40,9 @@ struct device {
 	uint64_t reported_ms; /* CLOCK_MONOTONIC; 0: never */
 	bool slow_reported;
 };
+
+/* Asserts that it may. */
+void device_go(struct device *d, enum device_state to);
 
 /* One of its queues cannot serve any more. */
 bool device_queue_has_ended(const struct device *d);

@@ -185,7 +185,7 @@ static int device_add(struct device *d)
 	r = ctrl_add_dev(d->env.ctrl, &d->info);
 	if (r < 0)
 		return device_log_add(d, r);
-	d->added = true;
+	device_go(d, DEVICE_ADDED);
 	step_reached("added");
 	if ((d->info.flags & flags) != flags) /* the kernel drops what it does not know or permit */
 		return log_at(LOG_ERR, -EOPNOTSUPP,
@@ -409,7 +409,7 @@ static int device_go_live(struct device *d)
 	ctrl_set_wait(d->env.ctrl, NULL, NULL);
 	if (r < 0)
 		return device_log_start(d, CTRL_START_DEV, r);
-	d->live = true;
+	device_go(d, DEVICE_LIVE);
 	step_reached("live");
 	/* The spare slot is no use to anybody if the kernel gives it out. */
 	if (d->info.depth > d->conf->depth) {

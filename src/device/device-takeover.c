@@ -142,16 +142,19 @@ int device_find_orphan(struct device *d)
 	if (!d->orphan)
 		return log_error_errno(-ENOMEM, "no memory to look for what a server left: %m");
 	r = orphan_find(d->env.ctrl, d->conf->name, d->orphan);
-	if (r < 0)
+	if (r < 0) {
+		device_go(d, DEVICE_FOUND); /* there may be one, so nothing of it is touched */
 		return log_error_errno(r, "cannot tell what a server that died has left: %m");
+	}
 	if (r > 0 && d->orphan->info.flags & FEATURE_USER_RECOVERY) {
-		d->left = true; /* whatever fails from here on, the device stays for the next try */
+		device_go(d, DEVICE_FOUND);
 		r = device_wait_for_release(d);
 		if (r < 0)
 			return r;
 	}
 	if (!device_can_be_taken_over(d)) {
-		d->left = false;
+		if (d->state == DEVICE_FOUND)
+			device_go(d, DEVICE_NEW);
 		if (d->env.only_takeover)
 			return log_at(LOG_ERR, -EUCLEAN,
 				      "there is no device of %s to go on with, and its definition "
@@ -171,7 +174,6 @@ int device_find_orphan(struct device *d)
 		return r;
 	d->info = d->orphan->info;
 	d->recovery = d->conf->recovery_mode;
-	d->added = true;
 	step_reached("orphan-found");
 	return 1;
 }
@@ -233,8 +235,8 @@ int device_end_takeover(struct device *d)
 	ctrl_set_wait(d->env.ctrl, NULL, NULL);
 	if (r < 0)
 		return device_log_start(d, CTRL_END_USER_RECOVERY, r);
-	d->live = d->taken_over = true;
-	d->left = false;
+	device_go(d, DEVICE_LIVE);
+	d->taken_over = true;
 	step_reached("takeover-ended");
 	orphan_deinit(d->orphan);
 	free(TAKE_PTR(d->orphan));

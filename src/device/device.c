@@ -6,6 +6,7 @@
  */
 #include "device/device.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -55,6 +56,12 @@ int device_new(struct device_conf *conf, const struct device_env *env, struct de
 void device_set_ctrl(struct device *d, struct ctrl *ctrl)
 {
 	d->env.ctrl = ctrl;
+}
+
+void device_go(struct device *d, enum device_state to)
+{
+	assert(device_may_go(d->state, to));
+	d->state = to;
 }
 
 bool device_queue_has_ended(const struct device *d)
@@ -186,7 +193,7 @@ static int device_stop(struct device *d, bool even_in_use)
 		return r;
 	if (r < 0 && r != -ENODEV) /* -ENODEV: somebody else has stopped it */
 		return device_log_ctrl(d, op, r);
-	d->stopped = true;
+	device_go(d, DEVICE_STOPPED);
 	step_reached("stopped");
 	return device_flush(d);
 }
@@ -195,7 +202,7 @@ int device_try_stop(struct device *d, struct holders *holders)
 {
 	int r;
 
-	if (!d->live || d->stopped)
+	if (d->state != DEVICE_LIVE)
 		return 0;
 	r = holders_find(d->info.dev_id, holders);
 	if (r < 0)
@@ -247,7 +254,7 @@ static void device_report(struct device *d)
 
 bool device_is_recoverable(const struct device *d)
 {
-	return d->live && !d->stopped && d->recovery != RECOVERY_NONE;
+	return d->state == DEVICE_LIVE && d->recovery != RECOVERY_NONE;
 }
 
 void device_drain(struct device *d)
@@ -262,7 +269,7 @@ int device_hand_over(struct device *d)
 
 	/* Most of it while the device is still served, so that users wait for the rest only. */
 	(void)device_flush(d);
-	d->left = true;
+	device_go(d, DEVICE_LEFT);
 	step_reached("handing-over");
 	device_drain(d);
 	for (unsigned i = 0; i < d->info.n_queues; i++) {
@@ -301,7 +308,7 @@ static void device_close_backend(struct device *d)
 {
 	if (!d->backend_open)
 		return;
-	if (!d->live && !d->left && d->ops->abandon)
+	if ((d->state == DEVICE_NEW || d->state == DEVICE_ADDED) && d->ops->abandon)
 		d->ops->abandon(d->backend);
 	if (d->ops->close)
 		d->backend = d->ops->close(d->backend);
@@ -321,16 +328,16 @@ static void device_release(struct device *d)
 static void device_remove(struct device *d)
 {
 	/* A start that failed after START_DEV. If a queue has died there is nobody to serve it. */
-	if (d->live && !d->stopped && !device_queue_has_ended(d))
+	if (d->state == DEVICE_LIVE && !device_queue_has_ended(d))
 		(void)device_stop(d, true);
-	else if (d->added && d->env.workers && !d->stopped)
+	else if (d->state == DEVICE_ADDED && d->env.workers)
 		/* The slots on a shared ring come back by this alone. */
 		(void)ctrl_stop_dev(d->env.ctrl, d->info.dev_id);
 	device_report(d); /* also what failed while the kernel wrote back */
 	device_release(d);
 	step_reached("released");
-	if (d->added) {
-		if (d->live && !d->stopped)
+	if (d->state != DEVICE_NEW) {
+		if (d->state == DEVICE_LIVE)
 			(void)ctrl_stop_dev(d->env.ctrl, d->info.dev_id);
 		device_delete(d);
 	}
@@ -338,14 +345,15 @@ static void device_remove(struct device *d)
 	if (d->ops && d->ops->get_kept_fd && d->env.keep_fd)
 		(void)d->env.keep_fd(d->env.arg, d->conf->name, -1);
 	if (d->lock_fd >= 0)
-		(void)state_remove(d->conf->name, d->added ? d->info.dev_id : UINT32_MAX);
+		(void)state_remove(d->conf->name,
+				   d->state != DEVICE_NEW ? d->info.dev_id : UINT32_MAX);
 }
 
 struct device *device_free(struct device *d)
 {
 	if (!d)
 		return NULL;
-	if (d->left)
+	if (d->state == DEVICE_FOUND || d->state == DEVICE_LEFT)
 		device_release(d);
 	else
 		device_remove(d);
