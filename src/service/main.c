@@ -140,9 +140,10 @@ static int main_manage(char *const *names, const struct main_options *o)
 
 	for (char *const *name = names; *name && r == 0; name++)
 		r = main_check_name(*name);
-	if (r < 0)
-		return r;
-	r = process_set_up();
+	if (r == 0)
+		r = process_block_signals();
+	if (r == 0)
+		r = process_set_up();
 	if (r < 0)
 		return r;
 	r = log_start();
