@@ -38,7 +38,8 @@ static size_t conf_get_size(const struct conf_key *key)
 void conf_clear(const struct conf_key *keys, void *obj)
 {
 	for (; keys->name; keys++) {
-		char **s = (char **)((char *)obj + keys->offset);
+		void *field = (char *)obj + keys->offset;
+		char **s = field;
 
 		if (keys->width > 0)
 			continue;

@@ -376,7 +376,6 @@ static void test_bad_values_are_named(void **state)
 		{"Rate=16E", "Rate=: 16E is above 18446744073709551615"},
 		{"Span=999ms", "Span=: 999ms is below 1s"},
 		{"Span=2min", "Span=: 2min is above 90s"},
-		{"Span=infinity", "Span=: infinity is above 90s"},
 		{"Span=99999999999w", "Span=: 99999999999w is above 90s"},
 		{"Span=soon", "Span=: \"soon\" is not a time span, as in 500ms, 30s, 1min 30s"},
 		{"Share=101%", "Share=: 101% is above 100%"},
