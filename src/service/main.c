@@ -25,7 +25,7 @@ static int main_usage(FILE *out)
 	      "       ublkd serve --config FILE\n"
 	      "       ublkd manage [NAME...]\n"
 	      "       ublkd reload NAME | --manager\n"
-	      "       ublkd reap NAME | --stop-post NAME | --shutdown\n"
+	      "       ublkd reap NAME | --shutdown\n"
 	      "\n"
 	      "serve: serves the block device that /etc/ublk/NAME.conf, or FILE, defines, in the\n"
 	      "foreground, until SIGTERM or SIGINT comes and nobody uses the device any more.\n"
@@ -37,8 +37,7 @@ static int main_usage(FILE *out)
 	      "  -c, --config FILE    take the definition from FILE; its name is the device's\n"
 	      "  -l, --log-level L    error, warning, notice, info or debug\n"
 	      "      --manager        reload: the server of many devices, \"ublkd manage\"\n"
-	      "      --stop-post      reap: only if the machine goes down\n"
-	      "      --shutdown       reap: the same for all names\n"
+	      "      --shutdown       reap: all names, if the machine goes down\n"
 	      "  -h, --help           show this text\n"
 	      "      --version        show the version\n"
 	      "\n"
@@ -72,7 +71,7 @@ static int main_exit_status(int r)
 struct main_options {
 	const char *config; /* NULL: the definition is searched for by name */
 	int log_level;      /* -1: as ublkd.conf says */
-	bool manager, stop_post, shutdown;
+	bool manager, shutdown;
 };
 
 static int main_check_name(const char *name)
@@ -180,9 +179,7 @@ static int main_reap(const char *name, const struct main_options *o)
 	if (r < 0)
 		return log_error_errno(r, "cannot start the log thread: %m");
 	(void)log_set_device(name && name[0] != '.' ? name : NULL);
-	r = o->shutdown    ? reap_at_shutdown()
-	    : o->stop_post ? reap_after_stop(name)
-			   : reap_by_policy(name);
+	r = o->shutdown ? reap_at_shutdown() : reap_by_policy(name);
 	log_stop(MAIN_LOG_STOP_MS);
 	return r;
 }
@@ -190,16 +187,15 @@ static int main_reap(const char *name, const struct main_options *o)
 /* Words behind the verb, and the options that it takes; an exit status. */
 static int main_run(const char *verb, int argc, char **argv, const struct main_options *o)
 {
-	const bool for_reap = o->stop_post || o->shutdown;
-
-	if (strcmp(verb, "serve") == 0 && argc == (o->config ? 0 : 1) && !o->manager && !for_reap)
+	if (strcmp(verb, "serve") == 0 && argc == (o->config ? 0 : 1) && !o->manager &&
+	    !o->shutdown)
 		return main_exit_status(main_serve(o->config ? NULL : argv[0], o));
-	if (strcmp(verb, "manage") == 0 && !o->config && !o->manager && !for_reap)
+	if (strcmp(verb, "manage") == 0 && !o->config && !o->manager && !o->shutdown)
 		return main_exit_status(main_manage(argv, o));
-	if (strcmp(verb, "reload") == 0 && argc == (o->manager ? 0 : 1) && !o->config && !for_reap)
+	if (strcmp(verb, "reload") == 0 && argc == (o->manager ? 0 : 1) && !o->config &&
+	    !o->shutdown)
 		return main_exit_status(main_reload(o->manager ? STATE_MANAGER : argv[0], o));
-	if (strcmp(verb, "reap") == 0 && argc == (o->shutdown ? 0 : 1) && !o->config &&
-	    !o->manager && !(o->stop_post && o->shutdown))
+	if (strcmp(verb, "reap") == 0 && argc == (o->shutdown ? 0 : 1) && !o->config && !o->manager)
 		return main_exit_status(main_reap(o->shutdown ? NULL : argv[0], o));
 	return main_usage(stderr);
 }
@@ -224,7 +220,6 @@ int main(int argc, char **argv)
 		{"config", required_argument, NULL, 'c'},
 		{"log-level", required_argument, NULL, 'l'},
 		{"manager", no_argument, NULL, 'm'},
-		{"stop-post", no_argument, NULL, 'p'},
 		{"shutdown", no_argument, NULL, 's'},
 		{"help", no_argument, NULL, 'h'},
 		{"version", no_argument, NULL, 'V'},
@@ -249,9 +244,6 @@ int main(int argc, char **argv)
 			break;
 		case 'm':
 			o.manager = true;
-			break;
-		case 'p':
-			o.stop_post = true;
 			break;
 		case 's':
 			o.shutdown = true;

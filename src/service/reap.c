@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
+#include <time.h>
 
 #include "conf/device-conf.h"
 #include "ring/orphan.h"
@@ -15,6 +16,11 @@
 
 #define REAP_WAIT_MS      2000
 #define REAP_HOLDERS_TEXT 512
+#define REAP_TICK_MS      250
+#define REAP_ERROR_MS     5000
+#define REAP_MAX_ERRORS   3
+#define REAP_UNITS_EVERY  20 /* ticks */
+#define REAP_MANAGER_UNIT "ublkd.service"
 
 struct reap {
 	struct ctrl *ctrl; /* NULL: not open yet */
@@ -173,8 +179,7 @@ static bool reap_is_managed(const char *name)
 	return conf && conf->manager;
 }
 
-/* All names that there are, or those of the manager. */
-static int reap_names(struct reap *rp, bool managed_only)
+static int reap_managed(struct reap *rp)
 {
 	AUTO(state_list_free) char **names = NULL;
 	int r, first_error = 0;
@@ -183,29 +188,14 @@ static int reap_names(struct reap *rp, bool managed_only)
 	if (r < 0)
 		return log_error_errno(r, "cannot list " STATE_DIR ": %m");
 	for (char **name = names; *name; name++) {
-		const char *before;
-
-		if (managed_only && !reap_is_managed(*name))
+		if (!reap_is_managed(*name))
 			continue;
-		before = log_set_device(*name);
+		(void)log_set_device(*name);
 		r = reap_name(rp, *name);
-		(void)log_set_device(before);
+		(void)log_set_device(NULL);
 		first_error = first_error ?: r;
 	}
 	return first_error;
-}
-
-static int reap_run(const char *name, bool stopping)
-{
-	struct reap rp = {.stopping = stopping};
-	int r;
-
-	if (!name || strcmp(name, STATE_MANAGER) == 0)
-		r = reap_names(&rp, name != NULL);
-	else
-		r = reap_name(&rp, name);
-	ctrl_close(rp.ctrl);
-	return r;
 }
 
 /* Where systemd cannot say, the machine stays up: what is left can still be removed later. */
@@ -219,29 +209,92 @@ static bool reap_is_stopping(void)
 	return stopping;
 }
 
-/* Servers remove it when they have removed their device. */
-static bool reap_has_left(const char *name)
-{
-	char path[512];
-
-	snprintf(path, sizeof(path), "%s/%s/lock", state_dir(), name);
-	return access(path, F_OK) == 0;
-}
-
 int reap_by_policy(const char *name)
 {
-	return reap_run(name, reap_is_stopping());
+	struct reap rp = {.stopping = reap_is_stopping()};
+	int r;
+
+	r = strcmp(name, STATE_MANAGER) == 0 ? reap_managed(&rp) : reap_name(&rp, name);
+	ctrl_close(rp.ctrl);
+	return r;
 }
 
-int reap_after_stop(const char *name)
+/* ---- shutdown ---- */
+
+static bool reap_unit_is_busy(const char *unit)
 {
-	/* This is also on the way of every restart: nothing is asked that need not be. */
-	if (!reap_has_left(name) || !reap_is_stopping())
-		return 0;
-	return reap_run(name, true);
+	enum systemd_unit_state state;
+
+	return systemd_get_unit_state(unit, &state) == 0 && systemd_unit_is_busy(state);
+}
+
+/* A process of the unit was started, and may not have come as far as to the lock. */
+static bool reap_unit_is_starting(const char *unit)
+{
+	enum systemd_unit_state state;
+	pid_t pid;
+
+	return systemd_get_unit_state(unit, &state) == 0 && state == SYSTEMD_UNIT_ACTIVATING &&
+	       systemd_get_main_pid(unit, &pid) == 0 && pid > 0;
+}
+
+/* 1: a server has it, or is coming: to be looked at again; 0: done with it; -errno: said. */
+static int reap_watch(struct reap *rp, const char *name, bool ask_for_units)
+{
+	char unit[DEVICE_NAME_MAX + 16];
+	pid_t owner = 0;
+	int r;
+
+	snprintf(unit, sizeof(unit), "ublk@%.*s.service", DEVICE_NAME_MAX, name);
+	r = state_get_owner(name, &owner);
+	if (r == -EAGAIN ||
+	    owner > 0) /* one that systemd does not stop has nobody to wait for it */
+		return !ask_for_units || reap_unit_is_busy(unit) ||
+		       reap_unit_is_busy(REAP_MANAGER_UNIT);
+	if (reap_unit_is_starting(unit) || reap_unit_is_starting(REAP_MANAGER_UNIT))
+		return 1;
+	return reap_name(rp, name);
+}
+
+/* The number of names to be looked at again; -errno: said. */
+static int reap_watch_all(struct reap *rp, bool ask_for_units)
+{
+	AUTO(state_list_free) char **names = NULL;
+	int r, n = 0, first_error = 0;
+
+	r = state_list(&names);
+	if (r < 0)
+		return log_error_errno(r, "cannot list " STATE_DIR ": %m");
+	for (char **name = names; *name; name++) {
+		(void)log_set_device(*name);
+		r = reap_watch(rp, *name, ask_for_units);
+		(void)log_set_device(NULL);
+		if (r < 0)
+			first_error = first_error ?: r;
+		else
+			n += r;
+	}
+	return first_error ?: n;
+}
+
+static void reap_pause(unsigned ms)
+{
+	nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L}, NULL);
 }
 
 int reap_at_shutdown(void)
 {
-	return reap_is_stopping() ? reap_run(NULL, true) : 0;
+	struct reap rp = {.stopping = reap_is_stopping()};
+	unsigned n_errors = 0;
+	int r = rp.stopping ? 1 : 0;
+
+	/* What cannot be removed must not hold up the machine either. */
+	for (unsigned tick = 0; r != 0 && n_errors < REAP_MAX_ERRORS; tick++) {
+		if (tick > 0)
+			reap_pause(r < 0 ? REAP_ERROR_MS : REAP_TICK_MS);
+		r = reap_watch_all(&rp, tick % REAP_UNITS_EVERY == 0);
+		n_errors += r < 0;
+	}
+	ctrl_close(rp.ctrl);
+	return MIN(r, 0);
 }

@@ -18,9 +18,10 @@
  */
 int reap_by_policy(const char *name);
 
-/* The server of a name (STATE_MANAGER: of many) has ended: if the machine goes down, nobody will
- * restart it, so what it left is removed. Else nothing is done. */
-int reap_after_stop(const char *name);
-
-/* The machine goes down: remove what servers of any name have left. Else nothing is done. */
+/**
+ * reap_at_shutdown() - keep devices without a server from holding up the end of the machine
+ *
+ * Does nothing unless the machine goes down. Then no server is restarted any more: what has none is
+ * removed, and those that serve are watched until they have ended, or systemd knows them no more.
+ */
 int reap_at_shutdown(void);

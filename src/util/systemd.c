@@ -141,6 +141,26 @@ int systemd_get_unit_state(const char *unit, enum systemd_unit_state *ret)
 	return r < 0 ? r : systemd_read_unit_state(bus, unit, ret);
 }
 
+int systemd_get_main_pid(const char *unit, pid_t *ret)
+{
+	AUTO(sd_bus_close_unref) sd_bus *bus = NULL;
+	AUTO_FREE char *path = NULL;
+	uint32_t pid;
+	int r;
+
+	r = systemd_connect(&bus);
+	if (r == 0)
+		r = sd_bus_path_encode(SYSTEMD_PATH "/unit", unit, &path);
+	if (r >= 0)
+		r = systemd_translate(sd_bus_get_property_trivial(
+			bus, SYSTEMD_SERVICE, path, SYSTEMD_SERVICE ".Service", "MainPID", NULL,
+			SD_BUS_TYPE_UINT32, &pid));
+	if (r < 0)
+		return r;
+	*ret = (pid_t)pid;
+	return 0;
+}
+
 int systemd_is_stopping(bool *ret)
 {
 	AUTO(sd_bus_close_unref) sd_bus *bus = NULL;

@@ -6,6 +6,7 @@
  * silent, and wait a few seconds at most.
  */
 #include <stdbool.h>
+#include <sys/types.h>
 
 enum systemd_state {
 	SYSTEMD_INITIALIZING,
@@ -45,6 +46,9 @@ enum systemd_unit_state {
  * Return: as systemd_get_state().
  */
 int systemd_get_unit_state(const char *unit, enum systemd_unit_state *ret);
+
+/* The main process of a service; 0: it has none. Return: as systemd_get_state(). */
+int systemd_get_main_pid(const char *unit, pid_t *ret);
 
 /* "active", ... as systemctl says; "unknown" */
 const char *systemd_unit_state_to_string(enum systemd_unit_state state);
