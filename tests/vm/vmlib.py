@@ -111,11 +111,11 @@ def build():
         # what cases run and nobody installs
         tools = new / "usr/local/bin"
         tools.mkdir(parents=True)
-        for tool in ("torture", "pauses"):
+        for tool in ("torture", "pauses", "stranger"):
             shutil.copy2(tree / "tests/tools" / tool, tools)
         shutil.rmtree(top / "units", ignore_errors=True)
         (top / "units").mkdir()
-        for variant in (tree / "units").glob("ublk@.service.*"):
+        for variant in (tree / "units").glob("ublk*.service.[0-9]*"):
             shutil.copy2(variant, top / "units")
         # A copy for this run: the next build replaces the other.
         shutil.rmtree(dest, ignore_errors=True)
@@ -180,7 +180,7 @@ class Guest:
         (payload / "env").write_text("".join(f"{k}={v}\n" for k, v in env.items()))
         if self.dest is not None:
             shutil.copytree(self.dest, payload / "dest", symlinks=True)
-            self._choose_unit(payload / "dest")
+            self._choose_units(payload / "dest")
         used = sum(f.lstat().st_size for f in payload.rglob("*"))
         with open(w / "payload.img", "wb") as f:
             f.truncate((used * 5 // 4 // 1048576 + 16) << 20)
@@ -238,14 +238,14 @@ class Guest:
         self._watch = threading.Thread(target=self._watchdog, daemon=True)
         self._watch.start()
 
-    def _choose_unit(self, dest):
+    def _choose_units(self, dest):
         """What was installed suits the systemd of this host; the guest gets the variant for its own, as a build there
         would have installed it."""
-        unit = dest / "usr/lib/systemd/system/ublk@.service"
-        fitting = [v for v in (Path(self.dest).parent / "units").glob("ublk@.service.*")
-                   if int(v.suffix[1:]) <= ROWS[self.row][2]]
-        if unit.exists() and fitting:
-            shutil.copyfile(max(fitting, key=lambda v: int(v.suffix[1:])), unit)
+        for unit in (dest / "usr/lib/systemd/system").glob("ublk*.service"):
+            fitting = [v for v in (Path(self.dest).parent / "units").glob(unit.name + ".[0-9]*")
+                       if int(v.suffix[1:]) <= ROWS[self.row][2]]
+            if fitting:
+                shutil.copyfile(max(fitting, key=lambda v: int(v.suffix[1:])), unit)
 
     def _watchdog(self):
         while self.process.poll() is None:
