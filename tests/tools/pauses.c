@@ -2,12 +2,11 @@
 /*
  * The pause that users of a device see. Some threads read and write one small block after another. Each line on
  * stdin is an event: write it before what is to be looked at is done. Its pause is the longest time between two
- * completions from then to the next event. Ends with stdin, or SIGTERM.
+ * completions from then to the next event. Ends with the line "end", or with stdin.
  */
 #include <getopt.h>
 #include <inttypes.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sysexits.h>
@@ -149,11 +148,6 @@ static int report(void)
 	return g.n_errors ? -EIO : 0;
 }
 
-static void on_signal(int number)
-{
-	atomic_store(&g.stop, true);
-}
-
 static int options_parse(int argc, char **argv)
 {
 	static const struct option options[] = {
@@ -178,18 +172,15 @@ static int options_parse(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	struct sigaction action = {.sa_handler = on_signal}; /* ends a read() */
 	pthread_t threads[MOST_THREADS];
 	char line[80];
 
 	if (options_parse(argc, argv) < 0) {
 		fputs("usage: pauses [--depth=N] [--interval=MICROSECONDS] [--offset=SIZE] [--size=SIZE] DEVICE\n"
-		      "4K reads and writes; lines on stdin are events. JSON: a line for each, and one of all.\n",
+		      "4K reads and writes; lines on stdin are events, \"end\" is the last. JSON: a line for each, and one of all.\n",
 		      stderr);
 		return EX_USAGE;
 	}
-	sigaction(SIGTERM, &action, NULL);
-	sigaction(SIGINT, &action, NULL);
 	if (target_open(&g.target, argv[optind], true, true) < 0)
 		return 2;
 	if (g.size_bytes == 0)
@@ -205,7 +196,7 @@ int main(int argc, char **argv)
 	for (unsigned i = 0; i < g.depth; i++)
 		if (pthread_create(threads + i, NULL, user_main, (void *)(uintptr_t)i))
 			return 2;
-	while (!atomic_load(&g.stop) && fgets(line, sizeof(line), stdin))
+	while (fgets(line, sizeof(line), stdin) && strcmp(line, "end\n"))
 		if (event_add(line) < 0)
 			break;
 	atomic_store(&g.stop, true);

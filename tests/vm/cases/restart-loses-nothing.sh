@@ -1,0 +1,103 @@
+# guest: full
+# rows: 2 3
+# timeout: 400
+# timeout-long: 2400
+# `systemctl restart` under a file system in use, with the same binary and with a replaced one: the mount stays, nobody
+# sees an error, and the pause is about what it takes to start a process.
+. "$VM_LIB/common.sh"
+. "$VM_LIB/load.sh"
+restarts=$((VM_LONG ? 50 : 5))
+mkfs.ext4 -q -N 64 "$SCRATCH0"
+mkdir fs mnt
+mount "$SCRATCH0" fs
+at_exit umount fs
+for name in data plain; do
+	cat >$name.conf <<-X
+		[Device]
+		Size=192M
+		[Queues]
+		Count=2
+		Depth=16
+		[Backend]
+		Type=file
+		Path=$WORK/fs/$name.img
+		Create=sparse
+	X
+	mkdir -p "/run/systemd/system/ublk@$name.service.d"
+	printf '[Unit]\nStartLimitIntervalSec=0\n' >"/run/systemd/system/ublk@$name.service.d/50-test.conf"
+	at_exit rm -r "/run/systemd/system/ublk@$name.service.d"
+done
+node=$(start_device data.conf)
+mkfs.ext4 -q "$node"
+mount "$node" mnt
+at_exit umount -q -l mnt
+show() { systemctl show -P "$1" "ublk@${2:-data}.service"; }
+mount_id() { awk -v d="$PWD/mnt" '$5 == d { print $1 }' /proc/self/mountinfo; }
+id=$(mount_id)
+[[ -n $id ]]
+n_starts=0
+# restart WHAT
+restart() {
+	local pid
+	pid=$(show MainPID)
+	event "$1"
+	systemctl restart ublk@data.service || fail "$(journalctl -q -b -o cat -u ublk@data.service | tail -n 30)"
+	n_starts=$((n_starts + 1))
+	[[ $(show ActiveState) == active && $(show MainPID) != "$pid" && $(show NRestarts) == 0 ]]
+	[[ $(mount_id) == "$id" && $(ls /sys/class/ublk-char) == "ublkc${node#/dev/ublkb}" ]]
+}
+replace() {
+	cp -p /usr/sbin/ublkd /usr/sbin/ublkd.new
+	mv /usr/sbin/ublkd.new /usr/sbin/ublkd
+	[[ $(readlink "/proc/$(show MainPID)/exe") == '/usr/sbin/ublkd (deleted)' ]]
+	restart replace
+	[[ $(readlink "/proc/$(show MainPID)/exe") == /usr/sbin/ublkd ]]
+}
+ms_of() {
+	local start=${EPOCHREALTIME/./}
+	"$@" >/dev/null
+	echo $(((${EPOCHREALTIME/./} - start) / 1000))
+}
+
+# The figures, without a load that takes the processors from the new server.
+truncate -s 1M mnt/pauses
+pauses_begin "$PWD/mnt/pauses"
+for ((i = 0; i < (VM_LONG ? 50 : 3); i++)); do
+	restart restart
+done
+pass_time 200
+pauses_end 'a restart' "$i"
+install_definition plain.conf
+for ((i = 0; i < (VM_LONG ? 15 : 3); i++)); do
+	ms_of ublkd --version >>version.ms
+	ms_of systemctl start ublk@plain.service >>start.ms
+	systemctl stop ublk@plain.service
+	ms_of systemctl restart ublk@data.service >>restart.ms
+	n_starts=$((n_starts + 1))
+done
+echo "figure: median of $i: ublkd --version $(median <version.ms) ms, systemctl start $(median <start.ms) ms," \
+	"systemctl restart $(median <restart.ms) ms"
+
+truncate -s 24M mnt/torture
+torture_begin "$PWD/mnt/torture" --workers=1 --depth=8 --max=64K
+fio_begin "$PWD/mnt/fio"
+pauses_begin "$PWD/mnt/pauses"
+for ((i = 0; i < restarts; i++)); do
+	pass_time $((RANDOM % 500))
+	restart restart
+	pass_time $((RANDOM % 500))
+	replace
+done
+pass_time 500
+torture_end
+fio_end
+pauses_end 'a restart under load' $((2 * restarts))
+wait_until 20 nobody_waits
+[[ $(mount_id) == "$id" ]]
+umount mnt
+fsck.ext4 -fn "$node"
+! dmesg | grep -E "(I/O error|Buffer I/O).*${node#/dev/}|EXT4-fs (error|warning)" || fail "the kernel has seen errors"
+journalctl --sync
+(($(journalctl -q -b -o cat UBLKD_DEVICE=data | grep -c 'took over ublk device') == n_starts))
+stop_name data
+[[ ! -e /run/ublkd/data && -z $(ls /run/ublkd/udev) && -z $(ls /sys/class/ublk-char) ]]

@@ -1,0 +1,89 @@
+# guest: mini
+# timeout: 200
+# timeout-long: 2400
+# SIGKILL of the server at random moments, with a new one started at once, as systemd would: its users wait, and see no
+# error and no wrong block. The device keeps its number, and nothing of the dead ones is left.
+. "$VM_LIB/common.sh"
+. "$VM_LIB/serve.sh"
+. "$VM_LIB/data.sh"
+. "$VM_LIB/load.sh"
+scratch_fs
+kills=$((VM_LONG ? 200 : 20))
+cat >killed.conf <<-X
+	[Device]
+	Size=96M
+	[Queues]
+	Count=2
+	Depth=16
+	[Backend]
+	Type=file
+	Path=$WORK/fs/killed.img
+	Create=sparse
+X
+serve killed
+node=$dev
+: >all.log
+
+is_up() { grep -q 'ready: ' killed.log; }
+# kill_one WAIT: and start the next. With WAIT, only when this one is up and has served for a random time.
+kill_one() {
+	if [[ $1 == wait ]]; then
+		wait_until 60 is_up || fail "not up: $(cat all.log killed.log)"
+		pass_time $((RANDOM % 400))
+	else
+		pass_time $((RANDOM % 200))
+	fi
+	! is_gone "$server" || fail "a server ended by itself: $(cat all.log killed.log)"
+	event "kill $server"
+	kill -KILL "$server"
+	{ wait "$server"; } 2>/dev/null || (($? == 137))
+	# with nothing in between that takes time
+	mv killed.log last.log
+	ublkd serve killed >killed.log 2>&1 &
+	server=$!
+	echo "$server" >killed.pid
+	cat last.log >>all.log
+}
+ms_of() {
+	local start=${EPOCHREALTIME/./}
+	"$@"
+	echo $(((${EPOCHREALTIME/./} - start) / 1000))
+}
+
+# The figure, without a load that takes the processors from the new server.
+pauses_begin "$dev" --offset=80M
+for ((i = 0; i < (VM_LONG ? 50 : 5); i++)); do
+	kill_one wait
+done
+wait_until 60 is_up
+pass_time 200
+pauses_end 'SIGKILL' "$i"
+echo "figure: ublkd --version takes $(for i in {1..5}; do ms_of ublkd --version | tail -n 1; done | median) ms"
+
+# More requests than the device has tags: all of them can be in the server when it dies.
+torture_begin "$dev" --size=48M --workers=2 --depth=32 --max=64K
+fio_begin "$dev" --offset=48M --size=24M --io_size=6M
+pauses_begin "$dev" --offset=80M
+for ((i = 0; i < kills; i++)); do
+	# 6.12 does not survive a second takeover after one that was killed: there the device is given up
+	if ((VM_ROW == 1 || i % 4)); then
+		kill_one wait
+	else
+		kill_one any
+	fi
+	[[ $(ls /sys/class/ublk-char) == "ublkc${node#/dev/ublkb}" ]] || fail "devices: $(ls /sys/class/ublk-char)"
+done
+wait_until 60 is_up || fail "not up: $(<killed.log)"
+torture_end
+fio_end
+pauses_end 'SIGKILL under load' "$kills"
+wait_until 20 nobody_waits
+cat killed.log >>all.log
+(($(grep -c 'took over ublk device' all.log) >= kills / 2))
+! dmesg | grep -E "(I/O|Buffer I/O) error.*${node#/dev/}" || fail "the kernel has seen errors"
+[[ $(device_of killed) == "$node" ]]
+stop_and_look "$node"
+# the next one has the same number
+serve killed
+[[ $dev == "$node" ]]
+stop_and_look "$node"
