@@ -11,7 +11,7 @@ for name in one two; do
 	cp "/etc/ublk/$name.conf" "$WORK"
 done
 serve one
-manage
+start_manager
 manager_is_ready 30
 says "one: error: one is already served by process $server" || fail "$(<"$WORK/manager.log")"
 says '2 devices: 1 running, 1 failed (one: one is already served by process' || fail "$(<"$WORK/manager.log")"
@@ -36,8 +36,8 @@ nothing_is_left
 
 # by name, whatever the definition says
 sed -i /Manager=/d /etc/ublk/one.conf
-: >"$WORK/manager.log"
-manage one
+manager_names=(one)
+start_manager
 manager_is_ready 30
 says 'ready: 1 device: 1 running' || fail "$(<"$WORK/manager.log")"
 is_served one

@@ -19,7 +19,7 @@ define late file '' "Path=$WORK/late.img"
 for ((i = 1; i <= n; i++)); do
 	define "old$i" memory 1M
 done
-manage
+start_manager
 manager_is_ready 120
 says 'late: error: ' || fail "nothing is said of the missing file"
 

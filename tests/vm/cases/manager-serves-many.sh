@@ -23,8 +23,7 @@ for few in 1 50; do
 	for ((i = 1; i <= few; i++)); do
 		define "$(printf 'm%03d' "$i")" memory 1M
 	done
-	: >"$WORK/manager.log"
-	manage
+	start_manager
 	manager_is_ready 120
 	echo "figure: manager with $few: $(figures_of_process "$manager")"
 	kill -TERM "$manager"
@@ -42,9 +41,8 @@ for ((i = 1; i <= n; i++)); do
 done
 define bad memory 1M 'Colour=green'
 define nofile file '' "Path=/nowhere/at/all.img"
-: >"$WORK/manager.log"
 start=$EPOCHREALTIME
-manage
+start_manager
 manager_is_ready 600
 ready=$EPOCHREALTIME
 says "ready: $((n + 2)) devices: $n running, 2 failed (bad: /etc/ublk/bad.conf:" || fail "$(<"$WORK/manager.log")"
@@ -63,10 +61,12 @@ while read -r name path; do
 done < <(jq -r '.[] | select(.node) | "\(.name) \(.node)"' "$WORK/list")
 names=("${!node[@]}")
 ((${#names[@]} == n))
+writers=()
 for name in "${names[@]}"; do
 	printf '%-65536s' "$name" | dd of="${node[$name]}" bs=64k seek=3 oflag=direct iflag=fullblock status=none &
+	writers+=($!)
 done
-wait $(jobs -p | grep -v "^$manager\$")
+wait "${writers[@]}"
 for name in "${names[@]}"; do
 	got=$(dd if="${node[$name]}" bs=64k skip=3 count=1 iflag=direct status=none | tr -d ' ')
 	[[ $got == "$name" ]] || fail "$name says $got"

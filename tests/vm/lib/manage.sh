@@ -20,10 +20,14 @@ define() {
 }
 remove_definitions() { rm -rf /etc/ublk; }
 
-# manage [NAME...]: starts the manager; sets $manager, its process; its log is $WORK/manager.log
-manage() {
+# start_manager: sets $manager, its process; its log is $WORK/manager.log, from its start. The names that it
+# gets are in $manager_names, an array.
+manager_names=()
+start_manager() {
 	modprobe ublk_drv
-	ublkd manage "$@" >>"$WORK/manager.log" 2>&1 &
+	: >"$WORK/manager.log"
+	# what a case holds open on descriptor 3, the manager does not hold
+	ublkd manage "${manager_names[@]}" >>"$WORK/manager.log" 2>&1 3<&- &
 	manager=$!
 	at_exit end_by_force "$manager"
 }
@@ -42,7 +46,7 @@ manager_is_ready() {
 	wait_until "$1" _is_ready_or_gone
 	! is_gone "$manager" || fail "the manager ended: $(<"$WORK/manager.log")"
 }
-_is_ready_or_gone() { says 'info: ready: ' && grep -q 'info: ready: .*devices\?' "$WORK/manager.log" || is_gone "$manager"; }
+_is_ready_or_gone() { grep -q '^info: ready: [0-9]* device' "$WORK/manager.log" || is_gone "$manager"; }
 
 # manager_ends SECONDS STATUS: by itself, or as it was told to
 manager_ends() {
