@@ -20,6 +20,7 @@ struct fake {
 	char unit_state[32];
 	char asked_for[128]; /* path of the unit */
 	uint32_t job_id;     /* of that unit */
+	uint32_t main_pid;
 };
 
 static char dir[64], socket_path[96];
@@ -49,6 +50,18 @@ static const sd_bus_vtable unit_vtable[] = {
 	SD_BUS_VTABLE_END,
 };
 
+static int fake_get_pid(sd_bus *bus, const char *path, const char *interface, const char *property,
+			sd_bus_message *reply, void *arg, sd_bus_error *error)
+{
+	return sd_bus_message_append(reply, "u", *(const uint32_t *)arg);
+}
+
+static const sd_bus_vtable service_vtable[] = {
+	SD_BUS_VTABLE_START(0),
+	SD_BUS_PROPERTY("MainPID", "u", fake_get_pid, offsetof(struct fake, main_pid), 0),
+	SD_BUS_VTABLE_END,
+};
+
 static int fake_find_unit(sd_bus *bus, const char *path, const char *interface, void *arg,
 			  void **ret_found, sd_bus_error *error)
 {
@@ -72,7 +85,10 @@ static void fake_serve(struct fake *f, int fd)
 				     "org.freedesktop.systemd1.Manager", manager_vtable, f) < 0 ||
 	    sd_bus_add_fallback_vtable(bus, NULL, "/org/freedesktop/systemd1/unit",
 				       "org.freedesktop.systemd1.Unit", unit_vtable, fake_find_unit,
-				       f) < 0)
+				       f) < 0 ||
+	    sd_bus_add_fallback_vtable(bus, NULL, "/org/freedesktop/systemd1/unit",
+				       "org.freedesktop.systemd1.Service", service_vtable,
+				       fake_find_unit, f) < 0)
 		abort();
 	for (;;) {
 		int r = sd_bus_process(bus, NULL);
@@ -175,6 +191,22 @@ static void test_state_of_a_unit(void **state)
 	}
 }
 
+static void test_main_process(void **state)
+{
+	const pid_t pids[] = {0, 1, 4194304};
+
+	for (size_t i = 0; i < ARRAY_SIZE(pids); i++) {
+		struct fake f = {.main_pid = (uint32_t)pids[i]};
+		pid_t got = -1;
+
+		fake_start(&f);
+		assert_int_equal(systemd_get_main_pid("ublkd.service", &got), 0);
+		fake_stop(&f);
+		assert_int_equal(got, pids[i]);
+		assert_string_equal(f.asked_for, "/org/freedesktop/systemd1/unit/ublkd_2eservice");
+	}
+}
+
 static void test_machine_goes_down(void **state)
 {
 	const struct {
@@ -210,12 +242,14 @@ static void test_no_systemd(void **state)
 	enum systemd_state got = SYSTEMD_UNKNOWN;
 	enum systemd_unit_state unit = SYSTEMD_UNIT_UNKNOWN;
 	bool stopping;
+	pid_t pid;
 	struct fake f = {.hangs_up = true};
 
 	unlink(socket_path);
 	assert_int_equal(systemd_get_state(&got), -EHOSTDOWN);
 	assert_int_equal(systemd_get_unit_state("x.service", &unit), -EHOSTDOWN);
 	assert_int_equal(systemd_is_stopping(&stopping), -EHOSTDOWN);
+	assert_int_equal(systemd_get_main_pid("x.service", &pid), -EHOSTDOWN);
 
 	fake_start(&f);
 	assert_int_equal(systemd_get_state(&got), -EHOSTDOWN);
@@ -246,6 +280,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_state_of_the_system),
 		cmocka_unit_test(test_state_of_a_unit),
+		cmocka_unit_test(test_main_process),
 		cmocka_unit_test(test_machine_goes_down),
 		cmocka_unit_test(test_no_systemd),
 	};
