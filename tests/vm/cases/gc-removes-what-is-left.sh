@@ -21,7 +21,7 @@ define() {
 	E
 }
 gc() { ublkctl gc "$@"; }
-state() { ublkctl status lost --json | jq -r .kernel_state; }
+state() { ublkctl list --json | jq -r '.[] | select(.name == "lost") | .kernel_state'; }
 is_not_live() { [[ $(state) != live ]]; }
 nothing_to_do() { [[ $(gc) == "there is nothing to remove" && $(gc --json | jq length) == 0 ]]; }
 
