@@ -124,7 +124,8 @@ void io_desc_decode(const void *map, uint32_t desc_size_bytes, uint16_t tag,
 		.flags = (k.op_flags & UBLK_IO_F_FUA ? IO_FUA : 0) |
 			 (k.op_flags & UBLK_IO_F_NOUNMAP ? IO_NOUNMAP : 0) |
 			 (k.op_flags & UBLK_IO_F_NEED_REG_BUF ? IO_NEED_REG_BUF : 0),
-		.offset_bytes = k.start_sector << SECTOR_SHIFT,
+		/* never wraps to a place on the device */
+		.offset_bytes = MIN(k.start_sector, UINT64_MAX >> SECTOR_SHIFT) << SECTOR_SHIFT,
 		.len_bytes = (uint64_t)k.nr_sectors << SECTOR_SHIFT,
 	};
 }

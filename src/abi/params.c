@@ -150,7 +150,9 @@ static const char *check_ranges(const struct limits *l)
 	if (l->max_discard_bytes % block || l->max_write_zeroes_bytes % block ||
 	    l->discard_granularity_bytes % block)
 		return "discard and write-zeroes limits must be multiples of the logical block";
-	if (l->max_discard_bytes && l->max_discard_bytes < l->discard_granularity_bytes)
+	/* what is left of it when it is cut */
+	if (l->max_discard_bytes &&
+	    MIN(l->max_discard_bytes, LIMITS_MAX_RANGE_BYTES) < l->discard_granularity_bytes)
 		return "the largest discard must not be below the discard granularity";
 	return NULL;
 }

@@ -157,6 +157,9 @@ static void test_descriptors(void **state)
 		{18, 1, 0, {IO_OTHER, 0, 0, 512}},
 		{255, 8, 0, {IO_OTHER, 0, 0, 4096}},
 		{1 | 1 << 17, 8, 0, {IO_WRITE, IO_NEED_REG_BUF, 0, 4096}},
+		/* farther than bytes can tell: not at the beginning again */
+		{1, 8, 1ULL << 55, {IO_WRITE, 0, ~511ULL, 4096}},
+		{1, 8, ~0ULL, {IO_WRITE, 0, ~511ULL, 4096}},
 		/* failfast, meta, swap: hints that mean nothing to a backend */
 		{0 | 7 << 8 | 1 << 11 | 1 << 16, 8, 0, {IO_READ, 0, 0, 4096}},
 	};

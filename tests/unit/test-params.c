@@ -180,6 +180,15 @@ static void test_good_limits_pass(void **state)
 
 static void test_bad_limits_are_named(void **state)
 {
+	struct limits large = good();
+	const char *why = NULL;
+
+	/* a discard that is large enough, but not when it is cut */
+	large.max_discard_bytes = 1ULL << 33;
+	large.discard_granularity_bytes = UINT32_MAX - 511;
+	assert_int_equal(params_check(&large, 4096, &why), -EINVAL);
+	assert_non_null(strstr(why, "granularity"));
+
 	SPOIL(logical_block_bytes, 0, "logical block");
 	SPOIL(logical_block_bytes, 256, "logical block");
 	SPOIL(logical_block_bytes, 520, "logical block");
