@@ -72,7 +72,7 @@ exec 9<>"$dev"
 kill_server
 wait_until 60 is_not_live
 gc | grep -F ': kept: '
-serve lost
+serve lost 9<&-
 put "$dev" 1 b oflag=direct,dsync
 has "$dev" 1 b iflag=direct
 exec 9<&-
