@@ -174,6 +174,7 @@ static int main_reap(const char *name, const struct main_options *o)
 	r = !name || strcmp(name, STATE_MANAGER) == 0 ? 0 : main_check_name(name);
 	if (r < 0)
 		return r;
+	log_set_object_unit(true);
 	/* the journal may be waiting for the very device that is to be removed */
 	r = log_start();
 	if (r < 0)

@@ -45,6 +45,7 @@ static struct {
 	unsigned n_dropped;         /* guarded by mutex */
 	struct log_record *records; /* guarded by mutex */
 	int level;                  /* atomic */
+	bool object_unit;           /* set once, before there is anything to say */
 } log_state = {
 	.mutex = PTHREAD_MUTEX_INITIALIZER,
 	.level = LOG_INFO,
@@ -86,6 +87,11 @@ const char *log_set_device(const char *name)
 
 	log_device = name;
 	return before;
+}
+
+void log_set_object_unit(bool on)
+{
+	log_state.object_unit = on;
 }
 
 void log_set_capture(char *buf, size_t size)
@@ -138,8 +144,8 @@ static const char *log_source_path(const char *file)
 static void log_emit_journal(const struct log_record *rec)
 {
 	char message[LOG_TEXT_BYTES + 8], priority[16], file[192], line[32], func[128];
-	char device[80], err[32];
-	struct iovec iov[7];
+	char device[80], unit[128], err[32];
+	struct iovec iov[8];
 	int n = 0;
 
 	iov[n++] = log_field(message, sizeof(message), "MESSAGE=%s", rec->text);
@@ -149,6 +155,10 @@ static void log_emit_journal(const struct log_record *rec)
 	iov[n++] = log_field(func, sizeof(func), "CODE_FUNC=%s", rec->func);
 	if (rec->device[0])
 		iov[n++] = log_field(device, sizeof(device), "UBLKD_DEVICE=%s", rec->device);
+	/* what "journalctl -u" looks for beside the unit of the sender */
+	if (rec->device[0] && log_state.object_unit)
+		iov[n++] = log_field(unit, sizeof(unit), "OBJECT_SYSTEMD_UNIT=ublk@%s.service",
+				     rec->device);
 	if (rec->err)
 		iov[n++] = log_field(err, sizeof(err), "ERRNO=%d", rec->err);
 	sd_journal_sendv(iov, n);

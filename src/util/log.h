@@ -26,6 +26,14 @@ int log_level_from_string(const char *s, int *ret_level);
 const char *log_set_device(const char *name);
 
 /**
+ * log_set_object_unit() - messages of a device also belong to its unit in the journal
+ *
+ * For short-lived commands that deal with ublk@NAME.service from outside: people look there, and by
+ * the time the journal asks which unit the sender is of, it may have ended. Before the first message.
+ */
+void log_set_object_unit(bool on);
+
+/**
  * log_set_capture() - where this thread's errors go as well
  * @buf:	gets the text of each message of LOG_ERR, so that the last one stays; NULL: nowhere
  *

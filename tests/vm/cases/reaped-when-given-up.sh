@@ -23,7 +23,7 @@ define() {
 state() { ublkctl list --json | jq -r '.[] | select(.name == "given") | .kernel_state'; }
 is_failed() { [[ $(systemctl is-failed ublk@given.service) == failed ]]; }
 is_reaped() { is_failed && [[ $(systemctl show -P ActiveState ublk-reap@given.service) == inactive ]] && said "$1"; }
-said() { journalctl -q -o cat -u ublk-reap@given.service --since "@$since" | grep -E "$1"; }
+said() { journalctl -q -o cat -u ublk@given.service --since "@$since" | grep -E "$1"; }
 nothing_is_left() { [[ ! -e /run/ublkd/given && -z $(find /sys/class/ublk-char -mindepth 1) ]]; }
 
 start() {
