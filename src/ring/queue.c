@@ -277,7 +277,7 @@ static void queue_unlink(struct queue *q)
 /* What queue_set_up() made, as far as it came. */
 static void queue_clear(struct queue *q)
 {
-	for (unsigned i = 0; i < q->n_files && q->worker->have_ring; i++)
+	for (unsigned i = 0; i < q->n_files && q->worker->have_files; i++)
 		worker_unregister_file(q->worker, q->files[i]);
 	q->n_files = 0;
 	if (q->have_backend_ctx && q->config.ops->queue_deinit)

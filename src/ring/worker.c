@@ -204,16 +204,19 @@ static void worker_run(struct worker *w)
 	}
 }
 
-/* The ring first: it refers to the files and buffers of queues that are still here. */
+/*
+ * The ring stays open until the thread is gone. Linux 6.12 hands requests that come while the ring
+ * is being closed to the thread if it still lives, which then delivers them to nobody, behind the
+ * back of whoever aborts what the server has: the device never becomes quiesced, and the kernel
+ * holds its mutex for good. A thread that is exiting gives them back.
+ */
 static void worker_teardown(struct worker *w)
 {
 	/* The kernel takes a ring apart when it finds the time, files and the claims on them last.
 	 * With commands in flight it would wait for them here, so those must be gone. */
 	if (w->have_files && !w->queues)
 		(void)io_uring_unregister_files(&w->ring);
-	if (w->have_ring)
-		io_uring_queue_exit(&w->ring);
-	w->have_ring = w->have_files = false;
+	w->have_files = false;
 	while (w->queues)
 		queue_leave(w->queues, w->result);
 	pthread_mutex_lock(&w->lock);
@@ -269,6 +272,8 @@ static struct worker *worker_free(struct worker *w)
 {
 	if (!w)
 		return NULL;
+	if (w->have_ring)
+		io_uring_queue_exit(&w->ring); /* its thread has ended */
 	if (w->wake_fd >= 0)
 		close(w->wake_fd);
 	pthread_mutex_destroy(&w->lock);
