@@ -25,7 +25,6 @@
 #define SERVE_FIRST_RETRY_US   200000
 #define SERVE_HOLDERS_EVERY_US 1000000
 #define SERVE_PATIENCE_S       30
-#define SERVE_TELL_EVERY       30 /* tries, about as many seconds */
 #define SERVE_TEXT_BYTES       512
 
 struct serve {
@@ -38,7 +37,6 @@ struct serve {
 	uint64_t beat_us;
 	bool missed_beat; /* and said so */
 	bool stopping;
-	unsigned next_told;             /* n_busy from which on it is logged again */
 	unsigned n_busy;                /* tries to stop that found it in use */
 	char held_by[SERVE_TEXT_BYTES]; /* as last said */
 };
@@ -129,10 +127,6 @@ static void serve_say_held(struct serve *s, const struct holders *holders)
 		return;
 	snprintf(s->held_by, sizeof(s->held_by), "%s", text);
 	notify_status("Stopping: waiting for the device to be free: %s", text);
-	/* Short-lived openers come and go: the journal gets those of now and then only. */
-	if (s->n_busy > 2 && s->n_busy < s->next_told)
-		return;
-	s->next_told = s->n_busy + SERVE_TELL_EVERY;
 	log_notice("/dev/ublkb%u is %s; serving it until that ends", device_get_id(s->device),
 		   text);
 }
