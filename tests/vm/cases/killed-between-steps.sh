@@ -31,7 +31,8 @@ is_stopped() { [[ $(awk '/^State/ { print $2 }' "/proc/$server/status") == T ]];
 # server_at STEP: one that stops itself there
 server_at() {
 	rm -f step.log # what an earlier one said is not said by this one
-	UBLKD_STOP_AT=$1 ublkd serve step >step.log 2>&1 &
+	# It must not hold its own device.
+	UBLKD_STOP_AT=$1 ublkd serve step >step.log 2>&1 9<&- &
 	server=$!
 	echo "$server" >step.pid
 }
@@ -121,7 +122,7 @@ serve step
 seq=$(seq_of)
 exec 9<"$dev"
 stop_reader() { kill "$reader" 2>/dev/null || true; }
-(while dd if="$dev" of=/dev/null bs=64K iflag=direct status=none 2>>read.log; do :; done) &
+(while dd if="$dev" of=/dev/null bs=64K iflag=direct status=none 2>>read.log; do :; done) 9<&- &
 reader=$!
 at_exit stop_reader
 kill -USR2 "$server"
@@ -192,7 +193,7 @@ for step in "${chosen[@]}"; do
 	exec 9<"$dev"
 	seq=$(seq_of)
 	: >read.log
-	(while dd if="$dev" of=/dev/null bs=64K iflag=direct status=none 2>>read.log; do :; done) &
+	(while dd if="$dev" of=/dev/null bs=64K iflag=direct status=none 2>>read.log; do :; done) 9<&- &
 	reader=$!
 	kill -USR2 "$server"
 	end_server 0
