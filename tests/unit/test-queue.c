@@ -502,11 +502,14 @@ static void test_queues_share_a_worker(void **state)
 	workers_free(set);
 }
 
+static bool slow_job_runs;
+
 static int slow_job(struct worker *w, void *arg)
 {
 	int *hold = arg;
 	uint64_t n;
 
+	__atomic_store_n(&slow_job_runs, true, __ATOMIC_RELEASE);
 	return (int)read(*hold, &n, sizeof(n));
 }
 
@@ -530,10 +533,10 @@ static void test_a_thread_that_does_not_turn_misses_its_beat(void **state)
 	while (!worker_beat(w))
 		;
 	assert_int_equal(pthread_create(&caller, NULL, call_slow_job, (void *[]){w, &hold}), 0);
-	/* The first one that it does not answer; those before may have come first. */
-	while (worker_beat(w))
-		usleep(1000);
-	usleep(50000);
+	while (!__atomic_load_n(&slow_job_runs, __ATOMIC_ACQUIRE))
+		;
+	(void)worker_beat(w); /* asks; one from before may have been answered */
+	usleep(20000);
 	assert_false(worker_beat(w));
 	release(hold);
 	pthread_join(caller, NULL);
