@@ -261,20 +261,6 @@ static int manage_on_mounts(sd_event_source *source, int fd, uint32_t revents, v
 	return 0;
 }
 
-/* Without it the timers alone do, a second later. */
-static void manage_watch_mounts(struct manage *m)
-{
-	sd_event_source *source;
-	AUTO_CLOSE int fd = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
-
-	if (fd < 0 || sd_event_add_io(m->event, &source, fd, EPOLLPRI, manage_on_mounts, m) < 0)
-		return;
-	sd_event_source_set_io_fd_own(source, true);
-	(void)TAKE_FD(fd);
-	sd_event_source_set_floating(source, true);
-	sd_event_source_unref(source);
-}
-
 /* ---- progress ---- */
 
 static void manage_say_ready(struct manage *m, const struct fleet_counts *c)
@@ -411,7 +397,7 @@ static int manage_add_sources(struct manage *m)
 		r = sd_event_source_set_enabled(m->beat_timer, SD_EVENT_ONESHOT);
 	if (r < 0)
 		return log_error_errno(r, "cannot set up the event loop: %m");
-	manage_watch_mounts(m);
+	process_watch_mounts(m->event, manage_on_mounts, m);
 	return 0;
 }
 

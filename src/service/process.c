@@ -2,13 +2,16 @@
 #include "service/process.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <malloc.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
+#include "util/cleanup.h"
 #include "util/log.h"
 
 extern char **environ;
@@ -61,4 +64,17 @@ int process_load_module(void)
 			return -errno;
 	}
 	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -ENODEV;
+}
+
+void process_watch_mounts(sd_event *event, sd_event_io_handler_t handler, void *arg)
+{
+	AUTO_CLOSE int fd = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
+	sd_event_source *source;
+
+	if (fd < 0 || sd_event_add_io(event, &source, fd, EPOLLPRI, handler, arg) < 0)
+		return;
+	sd_event_source_set_io_fd_own(source, true);
+	(void)TAKE_FD(fd);
+	sd_event_source_set_floating(source, true);
+	sd_event_source_unref(source);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 /* What a process must be so that block devices can depend on it. Before the first thread. */
+#include <systemd/sd-event.h>
 
 /* First of all: what is wanted while the process is still on its way is done when it is there.
  * Threads inherit it, and the event loop takes the signals from a signalfd. Logging. 0 or -errno. */
@@ -15,3 +16,6 @@ int process_set_up(void);
 
 /* Load ublk_drv, where this process may: no file in /dev makes the kernel do it. Silent. */
 int process_load_module(void);
+
+/* Call @handler when something is mounted or unmounted. Silent: without it, timers do the same later. */
+void process_watch_mounts(sd_event *event, sd_event_io_handler_t handler, void *arg);

@@ -7,7 +7,6 @@
 #include "service/serve.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,6 +14,7 @@
 #include <systemd/sd-event.h>
 
 #include "device/device.h"
+#include "service/driver.h"
 #include "service/keep.h"
 #include "service/notify.h"
 #include "service/process.h"
@@ -159,20 +159,6 @@ static int serve_on_mounts(sd_event_source *source, int fd, uint32_t revents, vo
 	return serve_try_stop(arg);
 }
 
-/* Without it the timer alone does, a second later. */
-static void serve_watch_mounts(struct serve *s)
-{
-	sd_event_source *source;
-	AUTO_CLOSE int fd = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
-
-	if (fd < 0 || sd_event_add_io(s->event, &source, fd, EPOLLPRI, serve_on_mounts, s) < 0)
-		return;
-	sd_event_source_set_io_fd_own(source, true);
-	(void)TAKE_FD(fd);
-	sd_event_source_set_floating(source, true);
-	sd_event_source_unref(source);
-}
-
 static int serve_on_stop_signal(sd_event_source *source, const struct signalfd_siginfo *si,
 				void *arg)
 {
@@ -181,7 +167,7 @@ static int serve_on_stop_signal(sd_event_source *source, const struct signalfd_s
 	if (s->stopping)
 		return 0; /* as fast as its users let go, and no faster */
 	s->stopping = true;
-	serve_watch_mounts(s);
+	process_watch_mounts(s->event, serve_on_mounts, s);
 	return serve_try_stop(s);
 }
 
@@ -323,25 +309,7 @@ static int serve_open_ctrl(struct ctrl **ret)
 
 	if (r == -ENOENT && process_load_module() == 0)
 		r = ctrl_open(ret);
-	switch (r) {
-	case 0:
-		return 0;
-	case -ENOENT:
-	case -ENODEV:
-	case -ENXIO:
-		return log_at(LOG_ERR, -EOPNOTSUPP,
-			      "there is no /dev/ublk-control: run 'modprobe ublk_drv', or boot a "
-			      "kernel that has this module");
-	case -ENOTSUP:
-		return log_at(LOG_ERR, -EOPNOTSUPP,
-			      "io_uring cannot be used here: see sysctl kernel.io_uring_disabled, "
-			      "and seccomp filters");
-	case -EPERM:
-	case -EACCES:
-		return log_error_errno(r, "cannot open /dev/ublk-control: %m; run as root");
-	default:
-		return log_error_errno(r, "cannot use /dev/ublk-control: %m");
-	}
+	return r < 0 ? driver_log_absence(r) : 0;
 }
 
 static int serve_run(struct serve *s)
