@@ -16,6 +16,7 @@
 #include "abi/features.h"
 #include "device/device-internal.h"
 #include "device/recovery.h"
+#include "state/holders.h"
 #include "state/state.h"
 #include "util/log.h"
 #include "util/step.h"
@@ -23,6 +24,7 @@
 /* How long the process before us may take to go: up to Linux 6.14, one whose slots are all in use is
  * noticed by the block layer's own time limit, after 30 s and what the kernel adds. */
 #define TAKEOVER_WAIT_MS 90000
+#define TAKEOVER_TELL_MS 1000 /* after that users want to know */
 #define TAKEOVER_STEP_NS 20000000L
 
 /*
@@ -33,6 +35,35 @@ static void device_say_alive(const struct device *d)
 {
 	if (d->env.interrupt)
 		(void)d->env.interrupt(d->env.arg);
+}
+
+/*
+ * The process before us is going, and @ms have passed. If it does not go it is not the only one that
+ * has the char device: a child, or whoever was sent the descriptor. 0: go on waiting.
+ */
+static int device_wait_for_process(const struct device *d, unsigned ms)
+{
+	const uint32_t dev_id = d->orphan->info.dev_id;
+	AUTO(holders_deinit) struct holders *holders = &(struct holders){0};
+	const struct timespec step = {.tv_nsec = TAKEOVER_STEP_NS};
+	char text[256] = "";
+
+	if (ms == TAKEOVER_TELL_MS || ms >= TAKEOVER_WAIT_MS) {
+		(void)holders_find_char(dev_id, holders);
+		holders_to_string(holders, text, sizeof(text));
+	}
+	if (ms == TAKEOVER_TELL_MS)
+		log_notice("waiting for the end of the server that had ublk device %" PRIu32 "%s%s",
+			   dev_id, text[0] ? ": its char device is " : "", text);
+	if (ms >= TAKEOVER_WAIT_MS)
+		return log_at(LOG_ERR, -EBUSY,
+			      "ublk device %" PRIu32
+			      " cannot be taken over, since its char device is %s: end that, and "
+			      "start the service again",
+			      dev_id, text[0] ? text : "open in a process that cannot be seen");
+	device_say_alive(d);
+	nanosleep(&step, NULL);
+	return 0;
 }
 
 static enum ctrl_wait device_wait_takeover(void *arg)
@@ -46,24 +77,13 @@ static enum ctrl_wait device_wait_takeover(void *arg)
 /* Until the process that served it is gone for the kernel too. 0: d->orphan->info is up to date. */
 static int device_wait_for_release(struct device *d)
 {
-	const struct timespec step = {.tv_nsec = TAKEOVER_STEP_NS};
 	struct orphan *o = d->orphan;
 
 	for (unsigned ms = 0; o->info.state == DEV_LIVE; ms += TAKEOVER_STEP_NS / 1000000) {
-		int r;
+		int r = device_wait_for_process(d, ms);
 
-		if (ms == 1000)
-			log_notice(
-				"waiting for the end of the server that had ublk device %" PRIu32,
-				o->info.dev_id);
-		if (ms >= TAKEOVER_WAIT_MS)
-			return log_at(LOG_ERR, -EBUSY,
-				      "a process still has /dev/ublkc%" PRIu32
-				      " open, so that its device cannot be taken over: find it "
-				      "with \"fuser /dev/ublkc%" PRIu32 "\" and end it",
-				      o->info.dev_id, o->info.dev_id);
-		device_say_alive(d);
-		nanosleep(&step, NULL);
+		if (r < 0)
+			return r;
 		r = ctrl_get_dev_info(d->env.ctrl, o->info.dev_id, &o->info);
 		if (r == -ENODEV)
 			o->info.state = DEV_DEAD;
@@ -95,6 +115,9 @@ static int device_adopt_conf(struct device *d, struct device_conf *kept)
 	int r;
 
 	/* The size is the kernel's; a reload makes it larger. */
+	if (d->conf->size_bytes != kept->size_bytes)
+		log_notice("the device keeps its size for now: reload the service for the new "
+			   "Size=");
 	d->conf->size_bytes = kept->size_bytes;
 	r = device_conf_adopt(kept, d->conf, CONF_RESTART, changes);
 	if (r < 0)
@@ -112,9 +135,14 @@ static int device_adopt_conf(struct device *d, struct device_conf *kept)
 /* It was stopped, was never started, or cannot be recovered: away with it. */
 static int device_remove_orphan(struct device *d)
 {
+	int r;
+
 	orphan_deinit(d->orphan);
 	free(TAKE_PTR(d->orphan));
-	return recovery_clean(d->env.ctrl, d->conf->name);
+	r = recovery_clean(d->env.ctrl, d->conf->name);
+	if (r < 0)
+		device_go(d, DEVICE_FOUND); /* the next server must find it, too */
+	return r;
 }
 
 static bool device_can_be_taken_over(const struct device *d)
@@ -206,7 +234,6 @@ int device_adopt_limits(struct device *d)
 
 int device_begin_takeover(struct device *d)
 {
-	const struct timespec step = {.tv_nsec = TAKEOVER_STEP_NS};
 	int r;
 
 	r = device_write_state(d, true);
@@ -215,15 +242,21 @@ int device_begin_takeover(struct device *d)
 	step_reached("takeover-noted");
 	for (unsigned ms = 0;; ms += TAKEOVER_STEP_NS / 1000000) {
 		r = ctrl_start_user_recovery(d->env.ctrl, d->info.dev_id);
-		if (r != -EBUSY || ms >= TAKEOVER_WAIT_MS)
+		if (r != -EBUSY)
 			break;
-		device_say_alive(d);
-		nanosleep(&step, NULL);
+		r = device_wait_for_process(d, ms);
+		if (r < 0)
+			break;
 	}
-	if (r < 0)
-		return device_log_ctrl(d, CTRL_START_USER_RECOVERY, r);
-	step_reached("takeover-begun");
-	return 0;
+	if (r == 0) {
+		step_reached("takeover-begun");
+		return 0;
+	}
+	if (r != -EBUSY)
+		(void)device_log_ctrl(d, CTRL_START_USER_RECOVERY, r);
+	/* It has not begun, so the next server may try. */
+	(void)device_write_state(d, false);
+	return r;
 }
 
 int device_end_takeover(struct device *d)

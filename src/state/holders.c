@@ -360,6 +360,28 @@ int holders_find_lasting(uint32_t dev_id, struct holders *h)
 	return holders_find_in(&from, dev_id, h);
 }
 
+int holders_find_char(uint32_t dev_id, struct holders *h)
+{
+	struct holders_source from = holders_system;
+	struct search s = {.from = &from, .holders = h};
+	AUTO_CLOSEDIR DIR *d = NULL;
+	char path[64];
+	int r;
+
+	holders_deinit(h);
+	from.self = getpid();
+	from.node_type = S_IFCHR;
+	snprintf(path, sizeof(path), "/sys/class/ublk-char/ublkc%" PRIu32, dev_id);
+	r = fd_open_dir(AT_FDCWD, path, &d);
+	if (r < 0)
+		return r == -ENOENT ? -ENODEV : r;
+	r = search_disk_dir(&s, dirfd(d));
+	if (r == 0)
+		r = search_processes(&s);
+	free(s.devices.items);
+	return r;
+}
+
 const char *holder_kind_to_string(enum holder_kind kind)
 {
 	static const char *const names[] = {

@@ -43,6 +43,9 @@ int holders_find(uint32_t dev_id, struct holders *h);
 /* The same without processes, for whoever asks for many devices at once. */
 int holders_find_lasting(uint32_t dev_id, struct holders *h);
 
+/* Processes that have /dev/ublkc@dev_id open: its server, and who has a descriptor of that one. */
+int holders_find_char(uint32_t dev_id, struct holders *h);
+
 /* Where holders_find() looks. */
 struct holders_source {
 	const char *proc;
