@@ -18,7 +18,8 @@ serve_begin() {
 	mkdir -p /etc/ublk
 	cp "$WORK/$1.conf" "/etc/ublk/$1.conf"
 	modprobe ublk_drv
-	ublkd serve "$1" >"$WORK/$1.log" 2>&1 &
+	# with nothing of what the case has open, by custom as 9: the device could not be stopped
+	ublkd serve "$1" >"$WORK/$1.log" 2>&1 9<&- &
 	server=$!
 	echo "$server" >"$WORK/$1.pid"
 }
