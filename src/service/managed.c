@@ -293,7 +293,7 @@ static int (*const managed_jobs[])(struct managed *, struct ctrl *) = {
 
 static struct managed *managed_of_job(struct job *job)
 {
-	return (struct managed *)((char *)job - offsetof(struct managed, job));
+	return (void *)((char *)job - offsetof(struct managed, job));
 }
 
 static void managed_run_job(struct job *job, struct ctrl *ctrl)
