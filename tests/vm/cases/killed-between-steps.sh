@@ -23,7 +23,6 @@ definition() {
 	EOT
 }
 definition 16M first >step.conf
-feature() { ublkctl features --json | jq -e --arg name "$1" '.[] | select(.name == $name) | .available' >/dev/null; }
 is_ready() { grep -q ': info: ready: ' step.log; }
 is_ready_or_gone() { is_ready || is_gone "$server"; }
 is_stopped() { [[ $(awk '/^State/ { print $2 }' "/proc/$server/status") == T ]]; }
@@ -143,7 +142,7 @@ done
 # reload: grows where the kernel can, and has one definition or the other
 size=16
 for step in reload-grown reload-applied reload-written; do
-	[[ $step != reload-grown ]] || feature UPDATE_SIZE || continue
+	[[ $step != reload-grown ]] || has_feature UPDATE_SIZE || continue
 	definition 16M first >/etc/ublk/step.conf
 	definition "${size}M" first >/etc/ublk/step.conf
 	server_at "$step"
@@ -155,7 +154,7 @@ for step in reload-grown reload-applied reload-written; do
 	server_at ''
 	wait_until 60 is_ready
 	same_device || fail "$step: not the same device: $(<step.log)"
-	if feature UPDATE_SIZE; then
+	if has_feature UPDATE_SIZE; then
 		kill -HUP "$server"
 		has_size() { [[ $(blockdev --getsize64 "$dev") == $((size << 20)) ]]; }
 		wait_until 30 has_size
@@ -179,7 +178,7 @@ for step in "${chosen[@]}"; do
 		end_server 0
 		continue
 	fi
-	! feature ZERO_COPY || fail "$step: not the same device: $(<step.log)"
+	! has_feature SUPPORT_ZERO_COPY || fail "$step: not the same device: $(<step.log)"
 	grep -q 'which this kernel does not survive twice: its requests fail, and it is made anew' step.log ||
 		fail "$step: not said: $(<step.log)"
 	# who had the old one open got an error, and the new one has all that was flushed

@@ -70,15 +70,17 @@ expect_status() {
 	((got == want)) || fail "status $got instead of $want: $*"
 }
 
-# require_feature NAME: the running kernel has it (as `ublkctl features` tells), or the case is skipped
-require_feature() {
+# has_feature NAME: the running kernel has it, as `ublkctl features` tells
+has_feature() {
 	local has
 	modprobe ublk_drv
 	has=$(ublkctl features --json | jq -r --arg name "$1" '.[] | select(.name == $name) | .available')
 	[[ -n $has ]] || fail "ublkctl features knows no $1"
-	[[ $has == true ]] ||
-		skip "this kernel has no $1"
+	[[ $has == true ]]
 }
+
+# require_feature NAME: or the case is skipped
+require_feature() { has_feature "$1" || skip "this kernel has no $1"; }
 
 # install_definition FILE.conf [NAME]: FILE is a path, or a name in /vm/files
 install_definition() {
