@@ -128,7 +128,7 @@ static int device_choose_recovery(struct device *d, uint64_t *ret_flags)
 	     !ctrl_has_feature(d->env.ctrl, FEATURE_RECOVERY_FAIL_IO)))
 		return log_at(
 			LOG_ERR, -EOPNOTSUPP,
-			"[Recovery] Mode=fail needs Linux 6.13 or newer (RECOVERY_FAIL_IO, see "
+			"[Recovery] Mode=fail needs Linux 6.13 or newer (USER_RECOVERY_FAIL_IO, see "
 			"\"ublkctl features\"): set reissue, queue or none");
 	return 0;
 }
