@@ -79,9 +79,10 @@ def row_skip_reason(row, dest):
     return None
 
 
-def build():
-    """Builds the tree under test and returns the directory it is installed into."""
-    top = SOURCE / "build" / "vm"
+def build(sanitize=False):
+    """Builds the tree under test and returns the directory it is installed into. With sanitizers their libraries are
+    linked in, so that the guest needs none."""
+    top = SOURCE / "build" / ("vm-sanitize" if sanitize else "vm")
     tree, dest = top / "tree", top / "dest"
     top.mkdir(parents=True, exist_ok=True)
     with open(top / "lock", "w") as lock, open(top / "log", "w") as log:
@@ -89,7 +90,12 @@ def build():
         commands = []
         if not (tree / "build.ninja").exists():
             shutil.rmtree(tree, ignore_errors=True)
-            commands.append(["meson", "setup", "-Dwerror=true", "-Dtests=false", str(tree), str(SOURCE)])
+            options = []
+            if sanitize:
+                commands.append(["cc", "-O1", "-c", str(HERE / "sanitize.c"), "-o", str(top / "sanitize.o")])
+                options = ["-Db_sanitize=address,undefined", "-Db_lundef=false",
+                           "-Dc_link_args=" + repr(["-static-libasan", "-static-libubsan", str(top / "sanitize.o")])]
+            commands.append(["meson", "setup", "-Dwerror=true", "-Dtests=false", *options, str(tree), str(SOURCE)])
         commands.append(["meson", "compile", "-C", str(tree)])
         commands.append(["meson", "compile", "-C", str(tree), "vm-tools"])
         commands.append(["meson", "install", "-C", str(tree), "--quiet", "--no-rebuild", "--destdir", str(dest) + ".new"])
@@ -123,6 +129,8 @@ def build():
         mine = Path(tempfile.mkdtemp(prefix="ublkd-vm-dest-", dir=tmp_dir()))
         shutil.copytree(dest, mine / "dest", symlinks=True)
         shutil.copytree(top / "units", mine / "units")
+        if sanitize:
+            (mine / "sanitized").touch()
         return mine / "dest"
 
 
@@ -154,6 +162,9 @@ class Guest:
         self.files, self.data_disk, self.memory, self.smp, self.append = list(files), data_disk, memory, smp, append
         self.env = env or {}
         self.shutdown, self.icount = shutdown, icount
+        if dest is not None and (Path(dest).parent / "sanitized").exists():
+            # the shadow memory may be where more random bits put a program
+            self.append += " sysctl.vm.mmap_rnd_bits=28"
         self.token = secrets.token_hex(6)
         self.process = None
         self.work.mkdir(parents=True, exist_ok=True)
