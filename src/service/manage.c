@@ -56,8 +56,7 @@ struct manage {
 	sd_event_source *status_timer;
 	sd_event_source *beat_timer;
 	uint64_t beat_us;
-	uint64_t progress; /* at the last tick */
-	uint64_t n_reloads;
+	uint64_t progress;  /* at the last tick */
 	unsigned n_threads; /* as configured */
 	bool reload_again;
 	bool broken;                    /* the loop ended with devices that were not to end */
@@ -162,9 +161,13 @@ static void manage_start_ticking(struct manage *m)
 static void manage_end_reload(struct manage *m, int r, const char *text)
 {
 	char status[MANAGE_TEXT_BYTES];
-	int write_r;
+	AUTO_FREE char *old = NULL;
+	int write_r, old_r;
+	uint64_t n = 0;
 
-	write_r = state_write_reload(STATE_MANAGER, ++m->n_reloads, r, text);
+	/* Also behind a manager that died: who waits looks for the next number. */
+	(void)state_read_reload(STATE_MANAGER, &n, &old_r, &old);
+	write_r = state_write_reload(STATE_MANAGER, n + 1, r, text);
 	if (write_r < 0)
 		log_warning_errno(write_r,
 				  "cannot write " STATE_DIR "/" STATE_MANAGER "/reload: %m");
@@ -245,6 +248,8 @@ static int manage_on_restart_signal(sd_event_source *source, const struct signal
 
 	if (m->phase == MANAGE_STOPPING)
 		return 0;
+	if (process_is_last()) /* a restart that a shutdown has overtaken */
+		return manage_on_stop_signal(source, si, arg);
 	manage_cancel_reload(m);
 	m->phase = MANAGE_LEAVING;
 	notify_status("Restarting: leaving the devices for the next process");

@@ -13,6 +13,7 @@
 
 #include "util/cleanup.h"
 #include "util/log.h"
+#include "util/systemd.h"
 
 extern char **environ;
 
@@ -77,4 +78,11 @@ void process_watch_mounts(sd_event *event, sd_event_io_handler_t handler, void *
 	(void)TAKE_FD(fd);
 	sd_event_source_set_floating(source, true);
 	sd_event_source_unref(source);
+}
+
+bool process_is_last(void)
+{
+	bool stopping = false;
+
+	return systemd_is_stopping(&stopping) == 0 && stopping;
 }

@@ -179,7 +179,8 @@ static int serve_on_restart_signal(sd_event_source *source, const struct signalf
 {
 	struct serve *s = arg;
 
-	if (!device_is_recoverable(s->device)) {
+	/* A restart may be overtaken by a shutdown. */
+	if (!device_is_recoverable(s->device) || process_is_last()) {
 		log_notice("the device cannot be left for a successor, so it is stopped");
 		return serve_on_stop_signal(source, si, arg);
 	}
