@@ -49,12 +49,14 @@ static int device_reload_size(struct device *d, const struct device_conf *conf)
 	/* Without Size= it is as large as what lies behind it. */
 	if (want_bytes == now_bytes || !d->ops->resize)
 		return want_bytes > now_bytes;
-	if (!ctrl_has_feature(d->env.ctrl, FEATURE_UPDATE_SIZE))
-		return want_bytes > now_bytes;
+	if (!ctrl_has_feature(d->env.ctrl, FEATURE_UPDATE_SIZE) && want_bytes > 0)
+		return 1; /* and what lies behind it stays as it is until then */
 	req.size_bytes = want_bytes;
 	r = d->ops->resize(d->backend, &req, &size_bytes);
 	if (r < 0)
 		return r;
+	if (!ctrl_has_feature(d->env.ctrl, FEATURE_UPDATE_SIZE))
+		return size_bytes - size_bytes % d->limits.logical_block_bytes > now_bytes;
 	if (want_bytes > 0 && size_bytes < want_bytes) {
 		char text[2][SIZE_TEXT_MAX];
 
@@ -77,6 +79,14 @@ static bool device_udev_differs(const struct device_conf *a, const struct device
 	       a->mode != b->mode || a->watch != b->watch;
 }
 
+/* What is not set any more is udev's own again, which it only gives to a device that is new to it. */
+static bool device_udev_defaults_return(const struct device_conf *from,
+					const struct device_conf *to)
+{
+	return (from->owner && !to->owner) || (from->group && !to->group) ||
+	       (from->mode != UINT32_MAX && to->mode == UINT32_MAX);
+}
+
 static int device_add_name(char **list, const char *name)
 {
 	char *longer;
@@ -88,7 +98,8 @@ static int device_add_name(char **list, const char *name)
 	return 0;
 }
 
-static int device_apply(struct device *d, bool udev)
+/* @udev_action: NULL: nothing that is udev's has changed */
+static int device_apply(struct device *d, const char *udev_action)
 {
 	int r;
 
@@ -96,11 +107,11 @@ static int device_apply(struct device *d, bool udev)
 	step_reached("reload-applied");
 	r = device_write_state(d, false);
 	step_reached("reload-written");
-	if (r == 0 && udev)
+	if (r == 0 && udev_action)
 		r = device_write_udev(d);
 	if (r < 0)
 		return r;
-	r = udev ? node_trigger(d->info.dev_id) : 0;
+	r = udev_action ? node_trigger(d->info.dev_id, udev_action) : 0;
 	if (r < 0)
 		log_warning_errno(
 			r,
@@ -113,7 +124,10 @@ static int device_apply(struct device *d, bool udev)
 int device_reload(struct device *d, struct device_conf *conf, struct conf_changes *ret)
 {
 	AUTO(device_conf_free) struct device_conf *new = conf;
-	bool udev = device_udev_differs(d->conf, new);
+	const char *udev_action = device_udev_defaults_return(d->conf, new) ? "add"
+				  : device_udev_differs(d->conf, new)       ? "change"
+									    : NULL;
+	const uint64_t old_bytes = d->limits.size_bytes;
 	bool size_stays;
 	int r;
 
@@ -125,8 +139,10 @@ int device_reload(struct device *d, struct device_conf *conf, struct conf_change
 		new->size_bytes = d->conf->size_bytes;
 	r = device_conf_adopt(d->conf, new, CONF_LIVE, ret);
 	if (r == 0 && size_stays)
-		r = device_add_name(&ret->stop, "Size=");
+		r = device_add_name(&ret->stop, new->size_bytes > 0 ? "Size=" : "its size");
+	else if (r == 0 && d->limits.size_bytes > old_bytes && new->size_bytes == 0)
+		r = device_add_name(&ret->taken, "its size");
 	if (r < 0)
 		return log_error_errno(r, "cannot take the new definition: %m");
-	return device_apply(d, udev);
+	return device_apply(d, udev_action);
 }

@@ -123,9 +123,9 @@ int node_set_depth(uint32_t dev_id, unsigned n_requests)
 	return node_write_attribute(dev_id, "queue/nr_requests", value);
 }
 
-int node_trigger(uint32_t dev_id)
+int node_trigger(uint32_t dev_id, const char *action)
 {
-	return node_write_attribute(dev_id, "uevent", "change");
+	return node_write_attribute(dev_id, "uevent", action);
 }
 
 int node_sync(uint32_t dev_id)

@@ -33,8 +33,9 @@ int node_wait(int watch_fd, uint32_t dev_id, const char *name, unsigned timeout_
  */
 int node_set_depth(uint32_t dev_id, unsigned n_requests);
 
-/* Have udev look at the properties of a device again. Silent. 0 or -errno. */
-int node_trigger(uint32_t dev_id);
+/* Have udev look at the properties of a device again, as with an event of this action. Silent. 0 or
+ * -errno. */
+int node_trigger(uint32_t dev_id, const char *action);
 
 /* Write what the page cache holds of the block device to its server. Silent. 0; -errno. */
 int node_sync(uint32_t dev_id);
