@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "abi/features.h"
 #include "conf/search.h"
 #include "ring/ctrl.h"
 #include "util/fd.h"
@@ -105,6 +106,10 @@ static void survey_read_disk(const char *sys, struct survey_device *d)
 		.write_cache = attribute_is(fd, "queue/write_cache", "write back"),
 		.fua = attribute_is(fd, "queue/fua", "1"),
 	};
+	/* Up to Linux 6.14 a recoverable device has a slot that nobody may use. */
+	if (d->info_error == 0 && d->info.flags & FEATURE_USER_RECOVERY &&
+	    attribute_u64(fd, "queue/nr_requests") + 1 == d->info.depth)
+		d->info.depth--;
 }
 
 static int survey_add_kernel(struct survey *s, const char *sys)
