@@ -85,6 +85,7 @@ struct queue {
 	int stop;  /* atomic */
 	int drain; /* atomic */
 	int ended; /* atomic, release: result is valid */
+	int gone;  /* atomic, release: the worker's thread touches it no more */
 	int result;
 	int broken;                 /* atomic: -errno of a command that must not fail */
 	int failed;                 /* atomic: a request has failed since queue_take_failed() */

@@ -299,6 +299,8 @@ void queue_leave(struct queue *q, int r)
 	queue_go(q, QUEUE_ENDED);
 	__atomic_store_n(&q->ended, 1, __ATOMIC_RELEASE);
 	queue_signal(q);
+	/* Who saw the end may have been quick: until here neither q nor its event_fd may go. */
+	__atomic_store_n(&q->gone, 1, __ATOMIC_RELEASE);
 }
 
 void queue_look_for_slow(struct queue *q)
@@ -510,13 +512,13 @@ void queue_kick(struct queue *q)
 }
 
 /* The thread touches it no more. False: a slot does not come back, whatever the kernel does with it. */
-static bool queue_wait_until_ended(struct queue *q)
+static bool queue_wait_until_gone(struct queue *q)
 {
 	const struct timespec step = {.tv_nsec = QUEUE_END_STEP_NS};
 
 	worker_wake(q->worker);
 	for (unsigned i = 0; i < QUEUE_END_STEPS; i++) {
-		if (__atomic_load_n(&q->ended, __ATOMIC_ACQUIRE))
+		if (__atomic_load_n(&q->gone, __ATOMIC_ACQUIRE))
 			return true;
 		nanosleep(&step, NULL);
 	}
@@ -530,7 +532,7 @@ struct queue *queue_stop(struct queue *q)
 	__atomic_store_n(&q->stop, 1, __ATOMIC_RELEASE);
 	if (q->own_worker)
 		worker_stop(q->worker);
-	else if (q->joined && !queue_wait_until_ended(q))
+	else if (q->joined && !queue_wait_until_gone(q))
 		return NULL; /* the kernel may still write to its buffers: leaked on purpose */
 	free(q);
 	return NULL;
