@@ -34,6 +34,7 @@ has "$dev" 3 a iflag=direct
 kill -INT "$server"
 end_server 0
 diff - hand.log <<-E
+	hand: notice: nobody would keep the data of this device if its server died, as systemd does: it is not recoverable
 	hand: warning: there is no /dev/ublk/hand, udev does not run here; use $dev
 	hand: info: ready: $dev
 E
