@@ -27,7 +27,7 @@ echo "figure: idle server with 2 queues of 128: $private kB private, $(rollup '^
 ((private > 200)) || fail "$private kB cannot be all"
 ((private < 6144))
 
-# idle means that nothing wakes it up
+# idle means that nothing wakes it up but the watchdog's beat, every ten seconds, with some switches in each thread
 n_switches() { awk '/ctxt_switches/ { n += $2 } END { print n }' /proc/"$pid"/task/*/status; }
 udevadm settle
 before=$(n_switches)
@@ -36,4 +36,4 @@ a_while() { ((SECONDS >= then + 5)); }
 wait_until 10 a_while
 n=$(($(n_switches) - before))
 echo "figure: $n context switches of an idle server in 5 s"
-((n < 10))
+((n < 40))

@@ -173,7 +173,7 @@ udev_has 'disk 660' s-2
 sed -i 's/^Depth=many/Depth=8/' /etc/ublk/data.conf
 reload data 'changed: Serial='
 fio_end
-! dmesg | grep -E "(I/O error|Buffer I/O).*${node#/dev/}" || fail "the kernel has seen errors"
+! kernel_log | grep -E "(I/O error|Buffer I/O).*${node#/dev/}" || fail "the kernel has seen errors"
 [[ $(show NRestarts) == 0 ]]
 
 # ---- while it stops ----

@@ -96,7 +96,7 @@ wait_until 20 nobody_waits
 [[ $(mount_id) == "$id" ]]
 umount mnt
 fsck.ext4 -fn "$node"
-! dmesg | grep -E "(I/O error|Buffer I/O).*${node#/dev/}|EXT4-fs (error|warning)" || fail "the kernel has seen errors"
+! kernel_log | grep -E "(I/O error|Buffer I/O).*${node#/dev/}|EXT4-fs (error|warning)" || fail "the kernel has seen errors"
 journalctl --sync
 (($(journalctl -q -b -o cat UBLKD_DEVICE=data | grep -c 'took over ublk device') == n_starts))
 stop_name data

@@ -80,7 +80,7 @@ pauses_end 'SIGKILL under load' "$kills"
 wait_until 20 nobody_waits
 cat killed.log >>all.log
 (($(grep -c 'took over ublk device' all.log) >= kills / 2))
-! dmesg | grep -E "(I/O|Buffer I/O) error.*${node#/dev/}" || fail "the kernel has seen errors"
+! kernel_log | grep -E "(I/O|Buffer I/O) error.*${node#/dev/}" || fail "the kernel has seen errors"
 [[ $(device_of killed) == "$node" ]]
 stop_and_look "$node"
 # the next one has the same number

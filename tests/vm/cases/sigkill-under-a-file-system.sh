@@ -93,7 +93,7 @@ done < <(tac synced | awk '!seen[$1]++')
 ((n > 0))
 umount mnt
 fsck.ext4 -fn "$node"
-! dmesg | grep -E "(I/O error|Buffer I/O).*${node#/dev/}|EXT4-fs (error|warning)" || fail "the kernel has seen errors"
+! kernel_log | grep -E "(I/O error|Buffer I/O).*${node#/dev/}|EXT4-fs (error|warning)" || fail "the kernel has seen errors"
 [[ $(ls /sys/class/ublk-char) == "ublkc${node#/dev/ublkb}" && $(realpath /dev/ublk/killed) == "$node" ]]
 journalctl --sync
 (($(journalctl -q -b -o cat UBLKD_DEVICE=killed | grep -c 'took over ublk device') == kills + alone))

@@ -99,6 +99,6 @@ said_over() { messages UBLKD_DEVICE=hangs PRIORITY=5 | grep -qx 'no request is s
 wait_until 60 said_over || fail "$(messages UBLKD_DEVICE=hangs)"
 [[ $(messages UBLKD_DEVICE=hangs | grep -c 'SlowRequest=') == 1 ]]
 [[ $(show MainPID) == "$pid" && $(show NRestarts) == 2 ]]
-! dmesg | grep -E "(I/O error|Buffer I/O).*${node#/dev/}" || fail "the kernel has seen errors"
+! kernel_log | grep -E "(I/O error|Buffer I/O).*${node#/dev/}" || fail "the kernel has seen errors"
 stop_name hangs
 [[ ! -e /run/ublkd/hangs && -z $(ls /sys/class/ublk-char) ]]

@@ -49,6 +49,10 @@ trap _interrupted TERM
 trap 'echo "failed: ${BASH_SOURCE[0]##*/}:$LINENO: $BASH_COMMAND (status $?)" >&2' ERR
 set -E
 
+# kernel_log: what the kernel has said since the case began; others may have provoked errors before
+_kernel_log_begin=$(dmesg | wc -l)
+kernel_log() { dmesg | tail -n +$((_kernel_log_begin + 1)); }
+
 # wait_until SECONDS COMMAND...
 wait_until() {
 	local end=$((SECONDS + $1)) limit=$1
