@@ -24,10 +24,14 @@
 
 #define WORKER_STACK_BYTES (256 << 10)
 
-/* Of a worker in a set, for the queues of many devices. */
-#define WORKERS_N_SQES  2048
-#define WORKERS_N_CQES  16384
-#define WORKERS_N_FILES 4096
+/*
+ * Of a worker in a set, for the queues of many devices. Without registered files: Linux 6.12 lets
+ * go of one only when every command that was there before has ended, also those of other devices,
+ * so that a device that was stopped would stay open, and its image locked, for as long as another
+ * one is idle. Seen: 24 devices stopped in 27 s, in 1.3 s without.
+ */
+#define WORKERS_N_SQES 2048
+#define WORKERS_N_CQES 16384
 
 /* An eventfd takes this without blocking until 2^64 - 1 have come together. */
 void worker_wake(struct worker *w)
@@ -250,7 +254,7 @@ static int worker_setup(struct worker *w, const struct worker_config *c)
 		return r;
 	w->have_ring = true;
 	/* plain descriptors work too */
-	w->have_files = io_uring_register_files_sparse(&w->ring, w->n_files) == 0;
+	w->have_files = w->n_files > 0 && io_uring_register_files_sparse(&w->ring, w->n_files) == 0;
 	worker_arm_wake(w);
 	return 0;
 }
@@ -294,7 +298,7 @@ int worker_start(const struct worker_config *config, struct worker **ret)
 		return -ENOMEM;
 	pthread_mutex_init(&w->lock, NULL);
 	w->n_files = config->n_files;
-	w->file_used = calloc(1, config->n_files);
+	w->file_used = calloc(1, MAX(config->n_files, 1U));
 	w->wake_fd = eventfd(0, EFD_CLOEXEC);
 	if (!w->file_used)
 		return -ENOMEM;
@@ -377,9 +381,7 @@ int workers_new(unsigned n, struct workers **ret)
 	if (!set)
 		return -ENOMEM;
 	for (; set->n < n; set->n++) {
-		struct worker_config config = {.n_sqes = WORKERS_N_SQES,
-					       .n_cqes = WORKERS_N_CQES,
-					       .n_files = WORKERS_N_FILES};
+		struct worker_config config = {.n_sqes = WORKERS_N_SQES, .n_cqes = WORKERS_N_CQES};
 		int r;
 
 		snprintf(config.name, sizeof(config.name), "ublkd-w%u", set->n);

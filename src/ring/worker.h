@@ -20,7 +20,7 @@ struct worker_config {
 	char name[24];         /* of the thread; 15 bytes of it are seen */
 	unsigned n_sqes;       /* what may be queued in one turn; more costs a system call */
 	unsigned n_cqes;       /* 0: twice as many */
-	unsigned n_files;      /* registered files, for all its queues */
+	unsigned n_files;      /* registered files, for all its queues; 0: plain descriptors */
 	const cpu_set_t *cpus; /* where it may run; NULL: anywhere. Not kept. */
 };
 
