@@ -27,7 +27,7 @@ for depth in 1 128 4096; do
 		MaxIO=64K
 	X
 	serve depth
-	[[ $(<"/sys/block/${dev#/dev/}/mq/0/nr_tags") == "$depth" ]]
+	[[ $(<"/sys/block/${dev#/dev/}/queue/nr_requests") == "$depth" ]]
 	kill -STOP "$server"
 	at_exit kill -CONT "$server"
 	# random, so that none is merged with its neighbour
