@@ -319,13 +319,15 @@ void fault_cache_end(struct fault_cache *c, uint64_t offset, uint64_t len, bool 
 	bool again = false;
 
 	for (uint64_t w = first / WORD_BLOCKS; c->n_there > 0 && w * WORD_BLOCKS < end; w++) {
-		uint64_t bits = c->there[w] & ~c->kept[w] & fault_cache_mask(w, first, end);
+		uint64_t there = c->there[w] & fault_cache_mask(w, first, end);
+		uint64_t bits = there & ~c->kept[w];
 
+		/* What was kept anew hides what it replaced, which is not below either. */
+		again |= !ok && there;
 		if (!bits)
 			continue;
 		if (!ok) {
 			fault_cache_set_kept(c, w, bits);
-			again = true;
 			continue;
 		}
 		c->n_there -= (uint64_t)__builtin_popcountll(bits);

@@ -63,7 +63,7 @@ uint64_t fault_cache_size_bytes(const struct fault_cache *c);
 uint64_t fault_cache_kept_bytes(const struct fault_cache *c);
 /* No more should be kept: it is as large as a disk's. */
 bool fault_cache_is_full(const struct fault_cache *c);
-/* How often something was kept again, because it could not be written down. */
+/* How often a request failed and left blocks kept: as they were, or anew since it began. */
 uint64_t fault_cache_n_failed(const struct fault_cache *c);
 /* Stays where it is until the device grows. */
 const void *fault_cache_data(const struct fault_cache *c, uint64_t offset);

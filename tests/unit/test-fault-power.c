@@ -282,7 +282,64 @@ static void test_power_cut_over_a_disk_with_errors(void **state)
 	}
 }
 
-/* The test above is one: it finds out a FLUSH that lies. */
+static void submit_sector(struct queue *q, struct fake_io *io, enum io_op op, uint32_t flags,
+			  uint8_t *buf, int byte)
+{
+	memset(buf, byte, SECTOR);
+	io->io = (struct io){
+		.op = op,
+		.flags = flags,
+		.len_bytes = op == IO_FLUSH ? 0 : SECTOR,
+		.buf = buf,
+	};
+	fake_queue_submit(q, io);
+}
+
+/*
+ * A FLUSH comes while a block is on its way down, then that block is written once more, and then
+ * what was under way fails: neither content is below, and the FLUSH has to put one there. It
+ * is on another queue, so that it looks again when the test wants it, however long that takes.
+ */
+static void test_flush_after_what_failed_and_was_replaced(void **state)
+{
+	const struct {
+		enum io_op op;
+		uint32_t flags;
+	} cases[] = {{IO_FLUSH, 0}, {IO_WRITE, IO_FUA}, {IO_DISCARD, 0}, {IO_WRITE_ZEROES, 0}};
+	struct faults *f = *state;
+
+	f->conf.power_cut = true;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct fake_io old = {0}, failing = {0}, flush = {0}, new = {0};
+		struct queue other = {.id = 1};
+		uint8_t bufs[4][MAX_IO];
+
+		memset(f->disk.data, 0, DISK_BYTES);
+		f->disk.random = 0;
+		faults_wrap(f);
+		fake_queue_start(&other, f->ops, f->b);
+		submit_sector(&f->q, &old, IO_WRITE, 0, bufs[0], 1);
+		assert_true(old.done);
+		assert_int_equal(f->disk.data[0], 0); /* kept */
+		f->disk.fail_ppm = 1000000;
+		submit_sector(&f->q, &failing, cases[i].op, cases[i].flags, bufs[1], 2);
+		assert_false(failing.done); /* on its way */
+		submit_sector(&other, &flush, IO_FLUSH, 0, bufs[2], 0);
+		assert_false(flush.done);
+		submit_sector(&f->q, &new, IO_WRITE, 0, bufs[3], 3);
+		assert_true(new.done);
+		fake_queue_run(&f->q);
+		assert_int_equal(failing.res, -EREMOTEIO);
+		f->disk.fail_ppm = 0;
+		fake_queue_run(&other);
+		assert_int_equal(flush.res, 0);
+		assert_int_equal(f->disk.data[0], 3);
+		fake_queue_stop(&other);
+		faults_unwrap(f);
+	}
+}
+
+/* The model is a test: it finds out a FLUSH that lies. */
 static void test_lying_flush_is_caught(void **state)
 {
 	struct faults *f = *state;
@@ -488,6 +545,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_power_cut_keeps_what_was_flushed),
 		TEST(test_power_cut_over_a_disk_with_errors),
+		TEST(test_flush_after_what_failed_and_was_replaced),
 		TEST(test_lying_flush_is_caught),
 		TEST(test_clean_stop_loses_nothing),
 		TEST(test_overlapping_writes_settle),
