@@ -13,6 +13,8 @@ for name in lost foreign; do
 		[Queues]
 		Count=1
 		Depth=16
+		[Recovery]
+		Mode=none
 	E
 done
 install_definition "$WORK/lost.conf"
@@ -20,7 +22,7 @@ json() { { ublkctl status "$1" --json || true; } | jq -r "$2"; }
 
 # ---- a server that died, and none comes after it
 mkdir -p /run/systemd/system/ublk@lost.service.d
-printf '[Service]\nRestart=no\n' >/run/systemd/system/ublk@lost.service.d/once.conf
+printf '[Unit]\nOnFailure=\n[Service]\nRestart=no\n' >/run/systemd/system/ublk@lost.service.d/once.conf
 at_exit systemctl daemon-reload
 at_exit rm -r /run/systemd/system/ublk@lost.service.d
 systemctl daemon-reload
