@@ -22,9 +22,12 @@ json() { { ublkctl status "$1" --json || true; } | jq -r "$2"; }
 
 # ---- a server that died, and none comes after it
 mkdir -p /run/systemd/system/ublk@lost.service.d
-printf '[Unit]\nOnFailure=\n[Service]\nRestart=no\n' >/run/systemd/system/ublk@lost.service.d/once.conf
+printf '[Service]\nRestart=no\n' >/run/systemd/system/ublk@lost.service.d/once.conf
 at_exit systemctl daemon-reload
 at_exit rm -r /run/systemd/system/ublk@lost.service.d
+# which would remove what nobody uses
+ln -s /dev/null /run/systemd/system/ublk-reap@lost.service
+at_exit rm /run/systemd/system/ublk-reap@lost.service
 systemctl daemon-reload
 start_name lost
 expect_status 0 ublkctl status lost >/dev/null
@@ -86,8 +89,8 @@ grep -x Size=32M "$WORK/cat"
 ublkctl cat lost --json | jq -j '.[0].content' | cmp - /etc/ublk/lost.conf
 ublkctl list --all | grep -E '^lost +- +- stopped +32M memory'
 echo 'Sice=3' >>/etc/ublk/lost.conf
-expect_status 78 ublkctl check lost 2>&1 | grep -F '/etc/ublk/lost.conf:8: [Queues] Sice=: '
-expect_status 78 ublkctl check lost --json | jq -e '.[0].line == 8 and .[0].severity == "error"'
+expect_status 78 ublkctl check lost 2>&1 | grep -F '/etc/ublk/lost.conf:10: [Recovery] Sice=: '
+expect_status 78 ublkctl check lost --json | jq -e '.[0].line == 10 and .[0].severity == "error"'
 ublkctl list --all | grep -E '^lost +- +- invalid '
 expect_status 1 ublkctl status lost | grep -F 'invalid; "ublkctl check lost"'
 ublkctl features --json | jq -e '[.[] | select(.available)] | length > 5'
