@@ -124,8 +124,8 @@ static int device_choose_recovery(struct device *d, uint64_t *ret_flags)
 		d->recovery = RECOVERY_NONE;
 	}
 	*ret_flags = recovery_flags(d->recovery);
-	if ((*ret_flags & FEATURE_RECOVERY_FAIL_IO &&
-	     !ctrl_has_feature(d->env.ctrl, FEATURE_RECOVERY_FAIL_IO)))
+	if (*ret_flags & FEATURE_RECOVERY_FAIL_IO &&
+	    !ctrl_has_feature(d->env.ctrl, FEATURE_RECOVERY_FAIL_IO))
 		return log_at(
 			LOG_ERR, -EOPNOTSUPP,
 			"[Recovery] Mode=fail needs Linux 6.13 or newer (USER_RECOVERY_FAIL_IO, see "
