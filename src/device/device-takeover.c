@@ -167,8 +167,10 @@ int device_find_orphan(struct device *d)
 	int r;
 
 	d->orphan = calloc(1, sizeof(*d->orphan));
-	if (!d->orphan)
+	if (!d->orphan) {
+		device_go(d, DEVICE_FOUND); /* as below */
 		return log_error_errno(-ENOMEM, "no memory to look for what a server left: %m");
+	}
 	r = orphan_find(d->env.ctrl, d->conf->name, d->orphan);
 	if (r < 0) {
 		device_go(d, DEVICE_FOUND); /* there may be one, so nothing of it is touched */
@@ -181,13 +183,17 @@ int device_find_orphan(struct device *d)
 			return r;
 	}
 	if (!device_can_be_taken_over(d)) {
-		if (d->state == DEVICE_FOUND)
-			device_go(d, DEVICE_NEW);
-		if (d->env.only_takeover)
+		if (d->env.only_takeover) {
+			/* Who has a good definition needs the state to clear away what it tells of. */
+			if (d->state == DEVICE_NEW)
+				device_go(d, DEVICE_FOUND);
 			return log_at(LOG_ERR, -EUCLEAN,
 				      "there is no device of %s to go on with, and its definition "
 				      "has errors",
 				      d->conf->name);
+		}
+		if (d->state == DEVICE_FOUND)
+			device_go(d, DEVICE_NEW);
 		return device_remove_orphan(d);
 	}
 	kept = device_load_kept(d);

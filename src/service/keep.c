@@ -49,7 +49,11 @@ int keep_fd(void *arg, const char *device, int fd)
 	AUTO_FREE char *text = NULL;
 	int r;
 
-	/* A name has one descriptor: one of an earlier life goes. */
+	/* A name has one descriptor: one of an earlier life, which nobody has taken, goes with its
+	 * memory. */
+	r = keep_take_fd(arg, device);
+	if (r >= 0)
+		close(r);
 	keep_remove(device);
 	if (fd < 0)
 		return 0;
