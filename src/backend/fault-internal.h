@@ -10,6 +10,7 @@
 /* The wrapper. What it wraps is a struct backend of another file's making. */
 struct backend {
 	const struct fault_conf *conf;
+	struct io_ops io;       /* of ops */
 	struct backend_ops ops; /* what the inner one lacks is lacking here, too */
 	const struct backend_ops *inner_ops;
 	struct backend *inner;

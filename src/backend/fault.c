@@ -89,7 +89,7 @@ static void fault_set_ops(struct backend *b)
 		.resize = inner->resize ? fault_resize : NULL,
 		.abandon = inner->abandon ? fault_abandon : NULL,
 		.close = fault_close,
-		.io = &fault_io,
+		.io = &b->io,
 	};
 }
 
@@ -134,6 +134,9 @@ int fault_wrap(const struct fault_conf *conf, const struct backend_ops **ops,
 	r = fault_make_cache(b, limits, live);
 	if (r < 0)
 		return r;
+	/* The cache is in our memory, and what it keeps has to come there. */
+	b->io = fault_io;
+	b->io.data = b->cache ? 0 : b->inner_ops->io->data;
 	if (!limits->read_only && !live && (b->cache || conf->flush_errors_ppm > 0)) {
 		limits->write_cache = true;
 		/* Where nothing below is volatile, a write that goes through is a FUA write. */

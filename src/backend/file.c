@@ -79,6 +79,14 @@ static uint64_t file_step_bytes(const struct io *io, uint64_t offset)
 	return MIN(left, max);
 }
 
+/* Of a registered buffer it is the offset in it. */
+static void *file_data(const struct io *io)
+{
+	uintptr_t start = io->data == IO_DATA_FIXED ? 0 : (uintptr_t)io->buf;
+
+	return (void *)(start + io->done_bytes);
+}
+
 /* Queue what the phase says for what is left of the request, or for as much as one step may do. */
 static void file_step(struct file_queue *fq, struct io *io)
 {
@@ -88,12 +96,18 @@ static void file_step(struct file_queue *fq, struct io *io)
 
 	switch ((enum file_phase)io->phase) {
 	case FILE_READ:
-		io_uring_prep_read(sqe, fq->fd, (uint8_t *)io->buf + io->done_bytes, (unsigned)n,
-				   offset);
+		if (io->data == IO_DATA_FIXED)
+			io_uring_prep_read_fixed(sqe, fq->fd, file_data(io), (unsigned)n, offset,
+						 io->buf_index);
+		else
+			io_uring_prep_read(sqe, fq->fd, file_data(io), (unsigned)n, offset);
 		break;
 	case FILE_WRITE:
-		io_uring_prep_write(sqe, fq->fd, (uint8_t *)io->buf + io->done_bytes, (unsigned)n,
-				    offset);
+		if (io->data == IO_DATA_FIXED)
+			io_uring_prep_write_fixed(sqe, fq->fd, file_data(io), (unsigned)n, offset,
+						  io->buf_index);
+		else
+			io_uring_prep_write(sqe, fq->fd, file_data(io), (unsigned)n, offset);
 		if (io->flags & IO_FUA)
 			sqe->rw_flags = RWF_DSYNC;
 		break;
@@ -385,6 +399,7 @@ const struct backend_ops file_backend = {
 	.close = file_close,
 	.io =
 		&(const struct io_ops){
+			.data = IO_CAN(IO_DATA_FIXED),
 			.queue_init = file_queue_init,
 			.queue_deinit = file_queue_deinit,
 			.submit = file_submit,

@@ -13,6 +13,9 @@
  *   other order could leave a page without a bit, whose stale bytes would come back when the next
  *   write to a part of the page sets it.
  *
+ * Where the kernel lets us copy from and to a request's own pages (IO_DATA_KERNEL), that is the only
+ * copy there is.
+ *
  * Pages are allocated with MADV_POPULATE_WRITE and not by a fault of the copy: where the kernel
  * refuses memory (vm.overcommit_memory=2), the fault would be a SIGBUS and the end of the server,
  * and this is ENOSPC. Where it over-commits, a device beyond the memory of the machine meets the
@@ -97,42 +100,63 @@ static bool memory_clear_populated(struct backend *b, uint64_t first, uint64_t e
 	return any;
 }
 
-static void memory_read(struct backend *b, struct io *io)
+/* How many pages from @first on, up to @end, are populated, or are not, as the first is. */
+static uint64_t memory_run(const struct backend *b, uint64_t first, uint64_t end, bool *ret_is)
 {
-	uint64_t from = io->offset_bytes, end = from + io->len_bytes;
-	const uint8_t *data = memory_data(b);
-	uint8_t *to = io->buf;
+	uint64_t page = first + 1;
 
-	if (memory_is_populated(b, from >> b->page_shift, (end - 1) / b->page_bytes + 1)) {
-		memcpy(to, data + from, io->len_bytes);
-		return;
-	}
-	while (from < end) {
-		uint64_t page = from >> b->page_shift;
-		size_t n = MIN(end, (page + 1) << b->page_shift) - from;
-
-		if (memory_is_populated(b, page, page + 1))
-			memcpy(to, data + from, n);
-		else
-			memset(to, 0, n);
-		to += n;
-		from += n;
-	}
+	*ret_is = memory_is_populated(b, first, page);
+	while (page < end && memory_is_populated(b, page, page + 1) == *ret_is)
+		page++;
+	return page - first;
 }
 
-static int memory_copy_in(struct backend *b, uint64_t offset, const void *buf, size_t len)
+static int memory_read(struct backend *b, const struct io *io)
 {
-	uint64_t first = offset >> b->page_shift;
-	uint64_t end = (offset + len - 1) / b->page_bytes + 1;
+	uint64_t from = io->offset_bytes, end = from + io->len_bytes;
+	uint64_t end_page = (end - 1) / b->page_bytes + 1;
+	const uint8_t *data = memory_data(b);
+	int r = 0;
+
+	if (memory_is_populated(b, from >> b->page_shift, end_page))
+		return io_put_data(io, 0, data + from, io->len_bytes);
+	while (from < end && r == 0) {
+		uint64_t page = from >> b->page_shift, at = from - io->offset_bytes;
+		bool is_populated;
+		uint64_t n_pages = memory_run(b, page, end_page, &is_populated);
+		size_t n = MIN(end, (page + n_pages) << b->page_shift) - from;
+
+		r = is_populated ? io_put_data(io, at, data + from, n) : io_put_zeros(io, at, n);
+		from += n;
+	}
+	return r;
+}
+
+/* Before a write to the pages from @first to before @end. */
+static int memory_populate(struct backend *b, uint64_t first, uint64_t end)
+{
 	uint8_t *data = memory_data(b);
 
 	if (!memory_is_populated(b, first, end) &&
 	    madvise(data + (first << b->page_shift), (end - first) << b->page_shift,
 		    MADV_POPULATE_WRITE) < 0)
 		return errno == ENOMEM || errno == EFAULT ? -ENOSPC : -errno;
-	memcpy(data + offset, buf, len);
-	memory_set_populated(b, first, end);
 	return 0;
+}
+
+static int memory_write_io(struct backend *b, const struct io *io)
+{
+	uint64_t first = io->offset_bytes >> b->page_shift;
+	uint64_t end = (io->offset_bytes + io->len_bytes - 1) / b->page_bytes + 1;
+	int r;
+
+	r = memory_populate(b, first, end);
+	if (r < 0)
+		return r;
+	r = io_get_data(io, 0, memory_data(b) + io->offset_bytes, io->len_bytes);
+	/* Also after a copy that failed midway: what there is of it shall be read, not lost. */
+	memory_set_populated(b, first, end);
+	return r;
 }
 
 /*
@@ -231,11 +255,10 @@ static void memory_submit(void *ctx, struct io *io)
 
 	switch (io->op) {
 	case IO_READ:
-		memory_read(b, io);
-		io_complete(io, 0);
+		io_complete(io, memory_read(b, io));
 		break;
 	case IO_WRITE:
-		io_complete(io, memory_copy_in(b, io->offset_bytes, io->buf, io->len_bytes));
+		io_complete(io, memory_write_io(b, io));
 		break;
 	case IO_FLUSH:
 		io_complete(io, 0);
@@ -281,10 +304,15 @@ static void memory_on_cqe(void *ctx, struct io *io, int res)
 
 static int memory_write(struct backend *b, uint64_t offset_bytes, const void *buf, size_t len_bytes)
 {
-	int r = memory_copy_in(b, offset_bytes, buf, len_bytes);
+	uint64_t first = offset_bytes >> b->page_shift;
+	uint64_t end = (offset_bytes + len_bytes - 1) / b->page_bytes + 1;
+	int r;
 
+	r = memory_populate(b, first, end);
 	if (r < 0)
 		return log_error_errno(r, "cannot write %zu bytes to the memory: %m", len_bytes);
+	memcpy(memory_data(b) + offset_bytes, buf, len_bytes);
+	memory_set_populated(b, first, end);
 	return 0;
 }
 
@@ -295,5 +323,10 @@ const struct backend_ops memory_backend = {
 	.get_kept_fd = memory_get_kept_fd,
 	.resize = memory_resize,
 	.close = memory_close,
-	.io = &(const struct io_ops){.submit = memory_submit, .on_cqe = memory_on_cqe},
+	.io =
+		&(const struct io_ops){
+			.data = IO_CAN(IO_DATA_KERNEL),
+			.submit = memory_submit,
+			.on_cqe = memory_on_cqe,
+		},
 };

@@ -2,20 +2,31 @@
 /*
  * Type=null: reads give zeros, whatever is written vanishes. For measuring what lies above.
  *
+ * With Fill=none a READ gives whatever is in the memory that it asked for, as the kernel's null_blk
+ * does: nothing is touched at all.
+ *
  * DISCARD and WRITE_ZEROES keep their promise without doing anything, since every block reads as
  * zeros at any time. Nothing is ever stored, so there is no cache to flush either.
  */
-#include <string.h>
+#include <errno.h>
+#include <stdlib.h>
 
 #include "backend/backend.h"
 #include "backend/registry.h"
 #include "util/log.h"
 
+struct backend {
+	bool fill;
+};
+
 static void null_submit(void *ctx, struct io *io)
 {
-	if (io->op == IO_READ)
-		memset(io->buf, 0, io->len_bytes);
-	io_complete(io, 0);
+	const struct backend *b = ctx;
+	int r = 0;
+
+	if (io->op == IO_READ && b->fill)
+		r = io_put_zeros(io, 0, io->len_bytes);
+	io_complete(io, r);
 }
 
 static int null_write(struct backend *b, uint64_t offset_bytes, const void *buf, size_t len_bytes)
@@ -26,9 +37,16 @@ static int null_write(struct backend *b, uint64_t offset_bytes, const void *buf,
 static int null_open(const struct backend_request *req, struct backend **ret,
 		     struct limits *ret_limits)
 {
+	const struct null_conf *conf = req->conf;
+	struct backend *b;
+
 	if (req->size_bytes == 0)
 		return log_error_errno(-EINVAL, "a null device has no size of its own: set Size=");
-	*ret = NULL; /* no state, so no close() either */
+	b = calloc(1, sizeof(*b));
+	if (!b)
+		return log_error_errno(-ENOMEM, "no memory for a null device");
+	b->fill = conf->fill == NULL_FILL_ZEROS;
+	*ret = b;
 	*ret_limits = (struct limits){
 		.size_bytes = req->size_bytes,
 		.logical_block_bytes = req->logical_block_bytes,
@@ -47,10 +65,17 @@ static int null_resize(struct backend *b, const struct backend_request *req,
 	return 0;
 }
 
+static struct backend *null_close(struct backend *b)
+{
+	free(b);
+	return NULL;
+}
+
 const struct backend_ops null_backend = {
 	.conf = &null_conf_type,
 	.open = null_open,
 	.write = null_write,
 	.resize = null_resize,
-	.io = &(const struct io_ops){.submit = null_submit},
+	.close = null_close,
+	.io = &(const struct io_ops){.data = IO_CAN(IO_DATA_KERNEL), .submit = null_submit},
 };

@@ -7,9 +7,21 @@ static const struct conf_key no_keys[] = {
 	{0},
 };
 
+static const struct conf_name null_fill_names[] = {
+	{"zeros", NULL_FILL_ZEROS},
+	{"none", NULL_FILL_NONE},
+	{0},
+};
+
+static const struct conf_key null_keys[] = {
+	{"Fill", conf_parse_enum, CONF_FIELD(struct null_conf, fill), .names = null_fill_names,
+	 .fallback = "zeros", .change = CONF_RESTART},
+	{0},
+};
+
 const struct backend_conf_type null_conf_type = {
 	.name = "null",
-	.keys = no_keys,
+	.keys = null_keys,
 	.size = sizeof(struct null_conf),
 	.needs_size = true,
 };

@@ -11,8 +11,13 @@
 
 struct conf_key;
 
+enum null_fill {
+	NULL_FILL_ZEROS,
+	NULL_FILL_NONE,
+};
+
 struct null_conf {
-	uint8_t unused;
+	enum null_fill fill;
 };
 
 struct memory_conf {

@@ -44,7 +44,16 @@ static int device_parse_user(const struct conf_value *v, const struct conf_key *
 
 static const struct conf_name copy_mode_names[] = {
 	{"auto", COPY_MODE_AUTO},
+	{"zero-copy", COPY_MODE_ZERO_COPY},
+	{"user-copy", COPY_MODE_USER_COPY},
 	{"copy", COPY_MODE_COPY},
+	{0},
+};
+
+static const struct conf_name batch_io_names[] = {
+	{"no", BATCH_IO_NO},
+	{"yes", BATCH_IO_YES},
+	{"auto", BATCH_IO_AUTO},
 	{0},
 };
 
@@ -101,6 +110,12 @@ static const struct conf_key queues_keys[] = {
 	 .fallback = "512K", .common = true},
 	{"CopyMode", conf_parse_enum, FIELD(copy_mode), .names = copy_mode_names,
 	 .fallback = "auto", .common = true},
+	{"BatchIO", conf_parse_enum, FIELD(batch_io), .names = batch_io_names, .fallback = "auto",
+	 .common = true},
+	{"BufferMemory", conf_parse_size, FIELD(buffer_memory_bytes), .min = 1 << 20,
+	 .fallback = "1G", .common = true},
+	{"PollMicroseconds", conf_parse_number, FIELD(poll_us), .max = 10000, .fallback = "0",
+	 .common = true, .change = CONF_RESTART},
 	{0},
 };
 

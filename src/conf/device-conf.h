@@ -16,7 +16,15 @@
 
 enum copy_mode {
 	COPY_MODE_AUTO,
+	COPY_MODE_ZERO_COPY,
+	COPY_MODE_USER_COPY,
 	COPY_MODE_COPY,
+};
+
+enum batch_io {
+	BATCH_IO_NO,
+	BATCH_IO_YES,
+	BATCH_IO_AUTO,
 };
 
 /* What becomes of a device whose server died. */
@@ -69,6 +77,9 @@ struct device_conf {
 	uint32_t depth;
 	uint32_t max_io_bytes;
 	enum copy_mode copy_mode;
+	enum batch_io batch_io;
+	uint64_t buffer_memory_bytes; /* for all buffers of a device */
+	uint32_t poll_us;             /* 0: sleep at once */
 
 	/* [Recovery] */
 	enum recovery_mode recovery_mode;

@@ -15,6 +15,7 @@
 #include "abi/features.h"
 #include "backend/fault.h"
 #include "backend/registry.h"
+#include "device/data-plane.h"
 #include "device/device-internal.h"
 #include "device/limits.h"
 #include "device/node.h"
@@ -165,10 +166,12 @@ static int device_log_add(const struct device *d, int r)
 static int device_add(struct device *d)
 {
 	const unsigned n_queues = limits_n_queues(d->conf);
-	uint64_t flags;
+	uint64_t flags, plane;
 	int r;
 
 	r = device_choose_recovery(d, &flags);
+	if (r == 0)
+		r = data_plane_choose(d, &plane);
 	if (r == 0)
 		r = device_keep(d);
 	if (r < 0)
@@ -179,7 +182,7 @@ static int device_add(struct device *d)
 		.depth = (uint16_t)(d->conf->depth +
 				    recovery_spare_slots(d->env.ctrl, flags, d->conf->depth)),
 		.max_io_bytes = d->limits.max_io_bytes,
-		.flags = flags,
+		.flags = flags | plane,
 		.cookie = state_cookie(d->conf->name),
 	};
 	r = ctrl_add_dev(d->env.ctrl, &d->info);
@@ -191,6 +194,11 @@ static int device_add(struct device *d)
 		return log_at(LOG_ERR, -EOPNOTSUPP,
 			      "the kernel does not make this device recoverable: set [Recovery] "
 			      "Mode=none, or see \"ublkctl features\"");
+	if ((d->info.flags & plane) != plane)
+		return log_at(LOG_ERR, -EOPNOTSUPP,
+			      "the kernel refuses what it says it has (%s): set [Queues] "
+			      "CopyMode=copy and BatchIO=no",
+			      data_plane_to_string(plane));
 	if (d->info.n_queues < n_queues)
 		log_notice("%u queues instead of %u: the kernel makes no more than there are CPUs",
 			   d->info.n_queues, n_queues);
@@ -352,6 +360,8 @@ int device_start_queues(struct device *d)
 			.depth = d->info.depth,
 			.desc_size_bytes = d->info.desc_size_bytes,
 			.legacy = ctrl_is_legacy(d->env.ctrl),
+			.features = d->info.flags,
+			.spin_ns = d->conf->poll_us * 1000ULL,
 			.limits = &d->limits,
 			.ops = d->ops->io,
 			.backend = d->backend,

@@ -15,6 +15,7 @@
 #include <sys/eventfd.h>
 #include <time.h>
 
+#include "device/data-plane.h"
 #include "device/device-internal.h"
 #include "device/node.h"
 #include "ring/orphan.h"
@@ -452,8 +453,9 @@ int device_describe(const struct device *d, char *buf, size_t size)
 	const char *target = d->ops->get_target ? d->ops->get_target(d->backend) : "";
 	char human[SIZE_TEXT_MAX];
 
-	return snprintf(buf, size, "/dev/ublkb%" PRIu32 ": %s%s, %s%s%s, %u x %u", d->info.dev_id,
-			format_size(d->limits.size_bytes, human),
+	return snprintf(buf, size, "/dev/ublkb%" PRIu32 ": %s%s, %s%s%s, %u x %u, %s",
+			d->info.dev_id, format_size(d->limits.size_bytes, human),
 			d->limits.read_only ? " read-only" : "", d->conf->backend_type->name,
-			target[0] ? " " : "", target, d->info.n_queues, d->conf->depth);
+			target[0] ? " " : "", target, d->info.n_queues, d->conf->depth,
+			data_plane_to_string(d->info.flags));
 }

@@ -28,8 +28,6 @@ int limits_settle(const struct device_conf *conf, struct limits *l)
 		l->max_discard_bytes = 0;
 		l->max_write_zeroes_bytes = 0;
 	}
-	/* The backend sees our buffers, which are page-aligned, and never the user's. */
-	l->dma_alignment_bytes = 0;
 	l->max_discard_bytes = MIN(l->max_discard_bytes, LIMITS_MAX_RANGE_BYTES);
 	l->max_write_zeroes_bytes = MIN(l->max_write_zeroes_bytes, LIMITS_MAX_RANGE_BYTES);
 	if (l->max_discard_bytes > 0 || l->max_write_zeroes_bytes > 0)

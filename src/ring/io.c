@@ -3,6 +3,8 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "ring/queue-internal.h"
 #include "state/stats.h"
@@ -74,9 +76,71 @@ void io_complete(struct io *io, int r)
 		io_complete_final(io, r);
 }
 
+/* Some bytes at a time if need be: a copy ends early where a page is not there yet. */
+static int io_copy(const struct io *io, uint64_t at, uint8_t *p, size_t n)
+{
+	const struct queue_config *c = &io->queue->config;
+
+	while (n > 0) {
+		off_t pos = (off_t)io_user_copy_offset_bytes(c->id, io->tag, (uint32_t)at);
+		ssize_t done = io->op == IO_WRITE ? pread(c->dev_fd, p, n, pos)
+						  : pwrite(c->dev_fd, p, n, pos);
+
+		if (done < 0 && errno == EINTR)
+			continue;
+		if (done < 0 && errno == EFAULT)
+			return -ENOSPC;
+		if (done <= 0)
+			return -EIO;
+		at += (uint64_t)done;
+		p += done;
+		n -= (size_t)done;
+	}
+	return 0;
+}
+
+int io_get_data(const struct io *io, uint64_t at, void *to, size_t n)
+{
+	if (io->data == IO_DATA_KERNEL)
+		return io_copy(io, at, to, n);
+	memcpy(to, (const uint8_t *)io->buf + at, n);
+	return 0;
+}
+
+int io_put_data(const struct io *io, uint64_t at, const void *from, size_t n)
+{
+	if (io->data == IO_DATA_KERNEL)
+		return io_copy(io, at, (uint8_t *)(uintptr_t)from, n);
+	memcpy((uint8_t *)io->buf + at, from, n);
+	return 0;
+}
+
+int io_put_zeros(const struct io *io, uint64_t at, size_t n)
+{
+	static const uint8_t zeros[64 << 10];
+	int r = 0;
+
+	if (io->data != IO_DATA_KERNEL) {
+		memset((uint8_t *)io->buf + at, 0, n);
+		return 0;
+	}
+	while (n > 0 && r == 0) {
+		size_t step = MIN(n, sizeof(zeros));
+
+		r = io_put_data(io, at, zeros, step);
+		at += step;
+		n -= step;
+	}
+	return r;
+}
+
 void io_complete_final(struct io *io, int r)
 {
 	assert(r <= 0); /* else our bug, never a runtime error */
+	if (io->data == IO_DATA_BOUNCED && io->op == IO_READ && r == 0) {
+		io->data = IO_DATA_KERNEL;
+		r = io_put_data(io, 0, io->buf, io->len_bytes);
+	}
 	r = io_error_for_kernel(r);
 	io_count(io, r);
 	/* Never a short count: kernel 7.3 takes it for the whole and loses the rest. */

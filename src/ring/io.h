@@ -37,12 +37,24 @@ enum io_state {
 
 bool io_may_go(enum io_state from, enum io_state to);
 
+/* Where the data of a READ or WRITE is. */
+enum io_data {
+	IO_DATA_BUF,     /* at io->buf */
+	IO_DATA_BOUNCED, /* at io->buf, and a READ is given to the kernel when it is complete */
+	IO_DATA_FIXED,   /* its pages are the ring's registered buffer buf_index, from 0 on */
+	IO_DATA_KERNEL,  /* with the kernel: io_get_data(), io_put_data() */
+};
+
+#define IO_CAN(data) (1U << (data))
+
 struct io {
 	/* the request: read only for the backend */
 	enum io_op op;
 	uint32_t flags; /* IO_FUA, IO_NOUNMAP */
 	uint64_t offset_bytes;
 	uint64_t len_bytes;
+	enum io_data data;
+	uint16_t buf_index;
 	void *buf; /* page-aligned, of the device's max_io_bytes */
 
 	/* the backend's own, zeroed before every submit() */
@@ -61,6 +73,11 @@ struct io {
 
 /* Operations of a backend on the queue's thread. Only queue_init() may block. */
 struct io_ops {
+	/*
+	 * IO_CAN(IO_DATA_FIXED), IO_CAN(IO_DATA_KERNEL): where a request's data may be, beside
+	 * io->buf. A request whose data is elsewhere comes with a buffer all the same.
+	 */
+	unsigned data;
 	/* optional; *ret_ctx is what the others get, else they get the struct backend */
 	int (*queue_init)(struct backend *b, struct queue *q, void **ret_ctx);
 	void (*queue_deinit)(void *ctx); /* optional */
@@ -85,6 +102,25 @@ void io_complete(struct io *io, int r);
 
 /* The same behind on_complete(): the answer goes to the kernel. */
 void io_complete_final(struct io *io, int r);
+
+static inline bool io_has_data(const struct io *io)
+{
+	return io->op == IO_READ || io->op == IO_WRITE;
+}
+
+/**
+ * io_get_data() - copy some of what a WRITE wants written
+ * @at:	bytes from the start of the request
+ *
+ * Queue thread, between submit() and io_complete(); not of IO_DATA_FIXED. One system call if the
+ * data is with the kernel, else a copy within memory.
+ * Return: 0; -ENOSPC: @to is memory that there is none for; -EIO.
+ */
+int io_get_data(const struct io *io, uint64_t at, void *to, size_t n);
+
+/* The same for a READ, the other way. The whole of it must be filled in before io_complete(). */
+int io_put_data(const struct io *io, uint64_t at, const void *from, size_t n);
+int io_put_zeros(const struct io *io, uint64_t at, size_t n);
 
 /**
  * io_sqe() - an SQE of the queue's ring for a request

@@ -1,61 +1,28 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
-/* Shared by io.c, queue.c and worker.c: what queues and workers are made of. */
-#include <liburing.h>
-#include <pthread.h>
-#include <semaphore.h>
-#include <time.h>
-
+/* Shared by the files of queues and workers: what a queue is made of. */
 #include "ring/queue.h"
 #include "ring/throttle.h"
-#include "ring/worker.h"
+#include "ring/worker-internal.h"
 
 /* The char device, and what the backend registers. */
 #define QUEUE_N_FILES 8
 
-/* Stands in user_data beside a pointer to the slot, whose alignment leaves these bits free. */
-#define IO_SOURCE_MASK 7ULL
-
-enum io_source {
-	IO_SOURCE_KERNEL,  /* FETCH or COMMIT of a slot */
-	IO_SOURCE_BACKEND, /* an SQE of the backend for a slot */
-	IO_SOURCE_WAKE,    /* the worker's own wake-up descriptor */
-};
-
-/* What is to be done on a worker's thread; on the caller's stack. */
-struct worker_job {
-	int (*fn)(struct worker *w, void *arg);
-	void *arg;
-	int r;
-	sem_t done;
-	struct worker_job *next;
-};
-
-struct worker {
-	struct io_uring ring;
-	bool have_ring;
-	bool have_files;
-	unsigned n_files;
-	uint8_t *file_used; /* of n_files */
-	struct queue *queues;
-	unsigned n_queues; /* atomic: also read by workers_pick() */
-	unsigned turn;
-	bool look;      /* a queue may have come to its end */
-	bool throttled; /* a queue has requests that wait for their time */
-	uint64_t wake_value;
-	uint32_t beat; /* of the last wake-up; slots note it when they go to the backend */
-
-	/* shared */
-	int wake_fd;
-	int stop;          /* atomic */
-	uint32_t asked;    /* atomic: beats */
-	uint32_t answered; /* atomic */
-	int result;        /* of the thread; valid when it has ended */
-	pthread_mutex_t lock;
-	struct worker_job *jobs; /* guarded by lock; taken only when there was a wake-up */
-	bool ended;              /* guarded by lock where the thread may still run */
-	pid_t tid;
-	pthread_t thread;
+/* Answers and requests of a queue in batches: batch.c. */
+struct batch {
+	unsigned flags; /* BATCH_*; without any, elements have no buffer */
+	unsigned elem_bytes;
+	uint8_t *elems; /* of n_elems, used in turn */
+	unsigned n_elems;
+	unsigned first; /* of those that are not sent yet */
+	unsigned n_unsent;
+	unsigned n_cmds;    /* PREP and COMMIT that are under way */
+	unsigned cmd_bytes; /* of elements, that they have to take */
+	struct io_uring_buf_ring *bufs;
+	unsigned n_bufs;
+	uint16_t buf_group; /* 0: none */
+	uint16_t *tags;     /* what the buffers hold: BATCH_TAGS each */
+	bool aborted;       /* no more requests will come */
 };
 
 struct queue {
@@ -64,6 +31,8 @@ struct queue {
 	bool own_worker;
 	bool joined;        /* queue_start() has succeeded */
 	struct queue *next; /* of the worker */
+	struct queue *next_unsent;
+	bool unsent; /* in the worker's list */
 	enum queue_state state;
 	unsigned cmd_flags; /* IO_CMD_* for our commands */
 	int dev_file;       /* descriptor or index, as the flags say */
@@ -74,6 +43,11 @@ struct queue {
 	void *bufs; /* depth buffers; pages are taken when first written */
 	size_t bufs_bytes;
 	struct io *ios;
+	struct batch *batch; /* NULL: one command for each answer */
+	bool copies;         /* the kernel copies data from and to io->buf */
+	bool fixed;          /* and here it registers a request's pages */
+	bool have_fixed;     /* first_buf is ours */
+	unsigned first_buf;
 	void *backend_ctx;
 	bool have_backend_ctx;
 	struct throttle_queue throttle; /* slots in IO_WAITING */
@@ -95,34 +69,33 @@ struct queue {
 	uint64_t slow_offset_bytes; /* atomic */
 };
 
-static inline uint64_t queue_now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
-}
-
-static inline uint64_t io_user_data(enum io_source source, const struct io *io)
-{
-	return (uint64_t)(uintptr_t)io | source;
-}
-
 /* ---- io.c ---- */
 
 /* Asserts that it may. */
 void io_go(struct io *io, enum io_state to);
 
-/* ---- worker.c, for queues; on the worker's thread ---- */
+/* ---- batch.c; on the worker's thread ---- */
 
-/* Never fails: a full ring is submitted first. */
-struct io_uring_sqe *worker_sqe(struct worker *w);
-/* Index of a registered file, or -errno: use the descriptor. */
-int worker_register_file(struct worker *w, int fd);
-void worker_unregister_file(struct worker *w, unsigned index);
-void worker_wake(struct worker *w); /* any thread */
+int batch_init(struct queue *q);
+void batch_deinit(struct queue *q);
+/* All slots to the kernel. */
+void batch_start(struct queue *q);
+/* The answer of a slot; batch_send() puts those there are into an SQE. */
+void batch_add(struct queue *q, const struct io *io);
+void batch_send(struct queue *q);
+/* No more requests will come, and no command is under way. */
+bool batch_is_over(const struct batch *b);
+void batch_on_tags(const struct io_uring_cqe *cqe);
+void batch_on_done(const struct io_uring_cqe *cqe);
 
-/* ---- queue.c, for workers; on the worker's thread ---- */
+/* ---- queue.c, for workers and batches; on the worker's thread ---- */
+
+/* Something of it came with this turn. */
+void queue_count_turn(struct queue *q);
+/* The kernel has a request in this slot. */
+void queue_request(struct queue *q, struct io *io);
+/* Something happened that must not: -errno. */
+void queue_break(struct queue *q, int r);
 
 void queue_on_cqe(uint64_t user_data, int res);
 /* Go on with what waited for its time. Nanoseconds until there is more; UINT64_MAX: nothing waits. */

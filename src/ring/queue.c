@@ -18,12 +18,13 @@
 #include <sys/mman.h>
 #include <time.h>
 
+#include "abi/features.h"
 #include "ring/queue-internal.h"
 #include "state/stats.h"
 #include "util/cleanup.h"
 
-/* SQEs beside one for each slot: the wake-up. */
-#define QUEUE_EXTRA_SQES  1
+/* SQEs beside one for each slot: wake-up, idle timer, FETCH and COMMIT of batches. */
+#define QUEUE_EXTRA_SQES  8
 /* How long its slots may take to come back from the kernel on a shared worker. */
 #define QUEUE_END_STEPS   10000
 #define QUEUE_END_STEP_NS 1000000
@@ -61,11 +62,18 @@ static void queue_signal(const struct queue *q)
 
 static void queue_commit(struct queue *q, struct io *io)
 {
-	struct io_uring_sqe *sqe = worker_sqe(q->worker);
+	struct io_uring_sqe *sqe;
 
 	io_go(io, IO_AT_KERNEL);
-	io_cmd_commit_and_fetch(sqe, q->dev_file, q->cmd_flags, q->config.id, io->tag, io->buf,
-				io->result);
+	if (q->batch) {
+		batch_add(q, io);
+		return;
+	}
+	sqe = worker_sqe(q->worker);
+	io_cmd_commit_and_fetch(sqe, q->dev_file, q->cmd_flags, q->config.id, io->tag,
+				q->copies ? io->buf : NULL, io->result);
+	if (q->fixed)
+		io_cmd_set_auto_buf(sqe, io->buf_index, true);
 	sqe->user_data = io_user_data(IO_SOURCE_KERNEL, io);
 }
 
@@ -79,7 +87,7 @@ void queue_answer(struct io *io, int32_t result)
 	io_go(io, IO_ANSWERED); /* the buffer is the kernel's again */
 	if (q->state != QUEUE_DRAINING)
 		queue_commit(q, io);
-	if (q->state != QUEUE_SERVING && q->n_at_backend == 0)
+	if (q->n_at_backend == 0 && (q->state != QUEUE_SERVING || (q->batch && q->batch->aborted)))
 		q->worker->look = true; /* this may have been the last */
 }
 
@@ -97,7 +105,10 @@ static void queue_fetch(struct queue *q, struct io *io)
 	struct io_uring_sqe *sqe = worker_sqe(q->worker);
 
 	io_go(io, IO_AT_KERNEL);
-	io_cmd_fetch(sqe, q->dev_file, q->cmd_flags, q->config.id, io->tag, io->buf);
+	io_cmd_fetch(sqe, q->dev_file, q->cmd_flags, q->config.id, io->tag,
+		     q->copies ? io->buf : NULL);
+	if (q->fixed)
+		io_cmd_set_auto_buf(sqe, io->buf_index, true);
 	sqe->user_data = io_user_data(IO_SOURCE_KERNEL, io);
 }
 
@@ -142,6 +153,17 @@ static void queue_submit(struct queue *q, struct io *io)
 	io_go(io, IO_AT_BACKEND);
 	q->n_at_backend++;
 	__atomic_store_n(&q->config.stats->in_flight, q->n_at_backend, __ATOMIC_RELAXED);
+	if (io->data == IO_DATA_KERNEL && !(q->config.ops->data & IO_CAN(IO_DATA_KERNEL)) &&
+	    io_has_data(io)) {
+		/* The backend knows buffers only. */
+		int r = io->op == IO_WRITE ? io_get_data(io, 0, io->buf, io->len_bytes) : 0;
+
+		if (r < 0) {
+			io_complete(io, r);
+			return;
+		}
+		io->data = IO_DATA_BOUNCED;
+	}
 	q->config.ops->submit(q->backend_ctx, io);
 }
 
@@ -176,7 +198,17 @@ uint64_t queue_release(struct queue *q, uint64_t now_ns)
 	return wait_ns;
 }
 
-static void queue_request(struct queue *q, struct io *io)
+/* Where its data is, seen from the backend. */
+static enum io_data queue_find_data(const struct queue *q, uint32_t flags)
+{
+	if (q->copies)
+		return IO_DATA_BUF;
+	if (q->fixed && !(flags & IO_NEED_REG_BUF) && q->config.ops->data & IO_CAN(IO_DATA_FIXED))
+		return IO_DATA_FIXED;
+	return IO_DATA_KERNEL;
+}
+
+void queue_request(struct queue *q, struct io *io)
 {
 	struct io_desc desc;
 	int r;
@@ -189,6 +221,7 @@ static void queue_request(struct queue *q, struct io *io)
 	io->done_bytes = 0;
 	io->retries = 0;
 	io->phase = 0;
+	io->data = queue_find_data(q, desc.flags);
 	r = queue_check(q, io);
 	if (r < 0)
 		queue_refuse(q, io, r);
@@ -207,23 +240,35 @@ static void queue_on_kernel(struct queue *q, struct io *io, int res)
 	io_go(io, IO_DEAD);
 	if (++q->n_dead == q->config.depth)
 		q->worker->look = true;
-	if (res != IO_RES_ABORT && q->result == 0) {
-		q->result = res < 0 ? res : -EPROTO;
-		__atomic_store_n(&q->broken, q->result, __ATOMIC_RELEASE);
-		queue_signal(q);
-		q->worker->look = true;
-	}
+	if (res != IO_RES_ABORT)
+		queue_break(q, res < 0 ? res : -EPROTO);
+}
+
+void queue_break(struct queue *q, int r)
+{
+	if (q->result < 0)
+		return;
+	q->result = r;
+	__atomic_store_n(&q->broken, r, __ATOMIC_RELEASE);
+	queue_signal(q);
+	q->worker->look = true;
+}
+
+void queue_count_turn(struct queue *q)
+{
+	if (q->turn == q->worker->turn)
+		return;
+	q->turn = q->worker->turn;
+	q->worker->busy = true;
+	stats_add(&q->config.stats->turns, 1);
 }
 
 void queue_on_cqe(uint64_t user_data, int res)
 {
-	struct io *io = (struct io *)(uintptr_t)(user_data & ~IO_SOURCE_MASK);
+	struct io *io = io_user_pointer(user_data);
 	struct queue *q = io->queue;
 
-	if (q->turn != q->worker->turn) {
-		q->turn = q->worker->turn;
-		stats_add(&q->config.stats->turns, 1);
-	}
+	queue_count_turn(q);
 	if ((user_data & IO_SOURCE_MASK) == IO_SOURCE_KERNEL) {
 		queue_on_kernel(q, io, res);
 		return;
@@ -254,6 +299,9 @@ bool queue_is_quiet(const struct queue *q)
 
 bool queue_is_dead(const struct queue *q)
 {
+	if (q->batch)
+		return batch_is_over(q->batch) && q->n_at_backend == 0 &&
+		       throttle_is_empty(&q->throttle);
 	return q->n_dead == q->config.depth;
 }
 
@@ -283,6 +331,10 @@ static void queue_clear(struct queue *q)
 	if (q->have_backend_ctx && q->config.ops->queue_deinit)
 		q->config.ops->queue_deinit(q->backend_ctx);
 	q->have_backend_ctx = false;
+	batch_deinit(q);
+	if (q->have_fixed)
+		worker_return_bufs(q->worker, q->first_buf, q->config.depth);
+	q->have_fixed = false;
 	if (q->descs)
 		munmap(TAKE_PTR(q->descs), q->descs_bytes);
 	if (q->bufs)
@@ -374,6 +426,7 @@ static int queue_init_slots(struct queue *q)
 			.tag = (uint16_t)tag,
 			.state = IO_IDLE,
 			.buf = (char *)q->bufs + (size_t)tag * q->config.limits->max_io_bytes,
+			.buf_index = (uint16_t)(q->first_buf + tag),
 		};
 	}
 	return 0;
@@ -405,9 +458,14 @@ static int queue_set_up(struct queue *q)
 	if (r < 0)
 		return r;
 	r = queue_map_bufs(q);
-	if (r < 0)
-		return r;
-	r = queue_init_slots(q);
+	if (r == 0 && q->fixed) {
+		r = worker_take_bufs(q->worker, c->depth, &q->first_buf);
+		q->have_fixed = r == 0;
+	}
+	if (r == 0)
+		r = queue_init_slots(q);
+	if (r == 0 && c->features & FEATURE_BATCH_IO)
+		r = batch_init(q);
 	if (r < 0)
 		return r;
 	q->backend_ctx = c->backend;
@@ -433,11 +491,13 @@ static int queue_join(struct worker *w, void *arg)
 	q->next = w->queues;
 	w->queues = q;
 	__atomic_store_n(&w->n_queues, w->n_queues + 1, __ATOMIC_RELAXED);
-	for (unsigned tag = 0; tag < q->config.depth; tag++)
-		queue_fetch(q, &q->ios[tag]);
-	r = io_uring_submit(&w->ring);
-	/* The slots are with the kernel now, or will be with the next turn. */
-	return r == -EAGAIN || r == -EBUSY || r == -EINTR ? 0 : MIN(r, 0);
+	if (q->batch) {
+		batch_start(q);
+	} else {
+		for (unsigned tag = 0; tag < q->config.depth; tag++)
+			queue_fetch(q, &q->ios[tag]);
+	}
+	return worker_submit(w); /* what the kernel has no room for goes with the next turn */
 }
 
 static int queue_start_worker(struct queue *q)
@@ -445,6 +505,8 @@ static int queue_start_worker(struct queue *q)
 	struct worker_config config = {
 		.n_sqes = q->config.depth + QUEUE_EXTRA_SQES,
 		.n_files = QUEUE_N_FILES,
+		.n_bufs = q->config.depth,
+		.spin_ns = q->config.spin_ns,
 		.cpus = q->config.cpus,
 	};
 
@@ -463,6 +525,8 @@ int queue_start(const struct queue_config *config, struct queue **ret)
 	q->config = *config;
 	q->worker = config->worker;
 	q->cmd_flags = config->legacy ? IO_CMD_LEGACY : 0;
+	q->fixed = config->features & FEATURE_AUTO_BUF_REG;
+	q->copies = !q->fixed && !(config->features & FEATURE_USER_COPY);
 	if (!q->worker)
 		r = queue_start_worker(q);
 	if (r == 0)
@@ -553,11 +617,6 @@ void queue_set_slow(struct queue *q, unsigned n_beats)
 bool queue_beat(struct queue *q)
 {
 	return worker_beat(q->worker);
-}
-
-struct io_uring *queue_get_ring(struct queue *q)
-{
-	return &q->worker->ring;
 }
 
 uint16_t queue_get_depth(const struct queue *q)

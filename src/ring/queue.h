@@ -23,6 +23,8 @@ struct queue_config {
 	uint16_t depth;
 	uint32_t desc_size_bytes;    /* stride of the descriptors */
 	bool legacy;                 /* as ctrl_is_legacy() */
+	uint64_t features;           /* FEATURE_* that the device was made with */
+	uint64_t spin_ns;            /* for a worker of its own: see there */
 	const struct limits *limits; /* what requests are checked against; size_bytes may grow */
 	const struct io_ops *ops;    /* of the backend */
 	struct backend *backend;
@@ -108,9 +110,6 @@ void queue_set_slow(struct queue *q, unsigned n_beats);
  * From queue_init() only. Return: index for IOSQE_FIXED_FILE; -errno: use the descriptor itself.
  */
 int queue_register_fd(struct queue *q, int fd);
-
-/* The ring, for what a backend must register itself; from queue_init() only. */
-struct io_uring *queue_get_ring(struct queue *q);
 
 uint16_t queue_get_depth(const struct queue *q);
 uint16_t queue_get_id(const struct queue *q);

@@ -32,6 +32,7 @@
  */
 #define WORKERS_N_SQES 2048
 #define WORKERS_N_CQES 16384
+#define WORKERS_N_BUFS 16384 /* what a ring can have */
 
 /* An eventfd takes this without blocking until 2^64 - 1 have come together. */
 void worker_wake(struct worker *w)
@@ -47,34 +48,30 @@ struct io_uring_sqe *worker_sqe(struct worker *w)
 	struct io_uring_sqe *sqe = io_uring_get_sqe(&w->ring);
 
 	while (!sqe) { /* a shared ring is smaller than the sum of its slots */
-		(void)io_uring_submit(&w->ring);
+		(void)ring_enter(&w->ring, &w->enter, 0, NULL);
 		sqe = io_uring_get_sqe(&w->ring);
 	}
 	return sqe;
 }
 
-int worker_register_file(struct worker *w, int fd)
+void worker_flush(struct worker *w)
+{
+	while (w->unsent) {
+		struct queue *q = w->unsent;
+
+		w->unsent = q->next_unsent;
+		q->unsent = false;
+		batch_send(q);
+	}
+}
+
+int worker_submit(struct worker *w)
 {
 	int r;
 
-	for (unsigned i = 0; w->have_files && i < w->n_files; i++) {
-		if (w->file_used[i])
-			continue;
-		r = io_uring_register_files_update(&w->ring, i, &fd, 1);
-		if (r < 0)
-			return r;
-		w->file_used[i] = 1;
-		return (int)i;
-	}
-	return -ENOSPC;
-}
-
-void worker_unregister_file(struct worker *w, unsigned index)
-{
-	int none = -1;
-
-	(void)io_uring_register_files_update(&w->ring, index, &none, 1);
-	w->file_used[index] = 0;
+	worker_flush(w);
+	r = ring_enter(&w->ring, &w->enter, 0, NULL);
+	return r == -EAGAIN || r == -EBUSY || r == -EINTR ? 0 : MIN(r, 0);
 }
 
 static void worker_arm_wake(struct worker *w)
@@ -82,7 +79,7 @@ static void worker_arm_wake(struct worker *w)
 	struct io_uring_sqe *sqe = worker_sqe(w);
 
 	io_uring_prep_read(sqe, w->wake_fd, &w->wake_value, sizeof(w->wake_value), 0);
-	sqe->user_data = io_user_data(IO_SOURCE_WAKE, NULL);
+	sqe->user_data = IO_SOURCE_WAKE;
 }
 
 static void worker_run_jobs(struct worker *w)
@@ -142,42 +139,30 @@ static bool worker_look(struct worker *w)
 		return false;
 	for (q = w->queues; q; q = q->next)
 		queue_answer_all(q);
-	(void)io_uring_submit(&w->ring);
+	(void)worker_submit(w);
 	return true;
 }
 
-/* What waited for its time goes on. Nanoseconds until there is more. */
-static uint64_t worker_release(struct worker *w)
+static void worker_on_cqe(struct worker *w, const struct io_uring_cqe *cqe)
 {
-	uint64_t wait_ns = UINT64_MAX, now_ns = 0;
-
-	for (struct queue *q = w->queues; q; q = q->next) {
-		uint64_t ns;
-
-		if (throttle_is_empty(&q->throttle))
-			continue;
-		if (now_ns == 0)
-			now_ns = queue_now_ns();
-		ns = queue_release(q, now_ns);
-		wait_ns = MIN(wait_ns, ns);
+	switch ((enum io_source)(cqe->user_data & IO_SOURCE_MASK)) {
+	case IO_SOURCE_KERNEL:
+	case IO_SOURCE_BACKEND:
+		queue_on_cqe(cqe->user_data, cqe->res);
+		break;
+	case IO_SOURCE_BATCH:
+		batch_on_tags(cqe);
+		break;
+	case IO_SOURCE_BATCH_DONE:
+		batch_on_done(cqe);
+		break;
+	case IO_SOURCE_WAKE:
+		worker_on_wake(w);
+		break;
+	case IO_SOURCE_IDLE:
+		worker_on_idle_timer(w);
+		break;
 	}
-	return wait_ns;
-}
-
-static int worker_submit_and_wait(struct worker *w)
-{
-	uint64_t wait_ns = w->throttled ? worker_release(w) : UINT64_MAX;
-	struct __kernel_timespec ts;
-	struct io_uring_cqe *cqe;
-	int r;
-
-	w->throttled = wait_ns != UINT64_MAX;
-	if (!w->throttled)
-		return io_uring_submit_and_wait(&w->ring, 1);
-	ts = (struct __kernel_timespec){.tv_sec = (int64_t)(wait_ns / 1000000000),
-					.tv_nsec = (int64_t)(wait_ns % 1000000000)};
-	r = io_uring_submit_and_wait_timeout(&w->ring, &cqe, 1, &ts, NULL);
-	return r == -ETIME ? 0 : r;
 }
 
 static void worker_run(struct worker *w)
@@ -188,18 +173,15 @@ static void worker_run(struct worker *w)
 		int r;
 
 		/* Sends answers and backend I/O, and waits for what comes next, in one call. */
-		r = worker_submit_and_wait(w);
-		if (r < 0 && r != -EINTR && r != -EAGAIN && r != -EBUSY) {
+		r = worker_wait(w);
+		if (r < 0) {
 			w->result = r;
 			return;
 		}
 		w->turn++;
 		io_uring_for_each_cqe(&w->ring, head, cqe)
 		{
-			if ((cqe->user_data & IO_SOURCE_MASK) == IO_SOURCE_WAKE)
-				worker_on_wake(w);
-			else
-				queue_on_cqe(cqe->user_data, cqe->res);
+			worker_on_cqe(w, cqe);
 			n++;
 		}
 		io_uring_cq_advance(&w->ring, n);
@@ -249,7 +231,8 @@ static int worker_setup(struct worker *w, const struct worker_config *c)
 	/* Memory that we need must not wait for write-back to our own device. Inherited from the
 	 * main thread where that was allowed to; not fatal by hand without CAP_SYS_RESOURCE. */
 	(void)prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
-	r = ring_init_queue(&w->ring, c->n_sqes, c->n_cqes);
+	w->spin_ns = c->spin_ns;
+	r = ring_init_queue(&w->ring, c->n_sqes, c->n_cqes, c->spin_ns > 0, &w->enter);
 	if (r < 0)
 		return r;
 	w->have_ring = true;
@@ -282,6 +265,7 @@ static struct worker *worker_free(struct worker *w)
 		close(w->wake_fd);
 	pthread_mutex_destroy(&w->lock);
 	free(w->file_used);
+	free(w->buf_used);
 	free(w);
 	return NULL;
 }
@@ -298,6 +282,7 @@ int worker_start(const struct worker_config *config, struct worker **ret)
 		return -ENOMEM;
 	pthread_mutex_init(&w->lock, NULL);
 	w->n_files = config->n_files;
+	w->n_bufs = config->n_bufs;
 	w->file_used = calloc(1, MAX(config->n_files, 1U));
 	w->wake_fd = eventfd(0, EFD_CLOEXEC);
 	if (!w->file_used)
@@ -381,7 +366,11 @@ int workers_new(unsigned n, struct workers **ret)
 	if (!set)
 		return -ENOMEM;
 	for (; set->n < n; set->n++) {
-		struct worker_config config = {.n_sqes = WORKERS_N_SQES, .n_cqes = WORKERS_N_CQES};
+		struct worker_config config = {
+			.n_sqes = WORKERS_N_SQES,
+			.n_cqes = WORKERS_N_CQES,
+			.n_bufs = WORKERS_N_BUFS,
+		};
 		int r;
 
 		snprintf(config.name, sizeof(config.name), "ublkd-w%u", set->n);

@@ -21,6 +21,8 @@ struct worker_config {
 	unsigned n_sqes;       /* what may be queued in one turn; more costs a system call */
 	unsigned n_cqes;       /* 0: twice as many */
 	unsigned n_files;      /* registered files, for all its queues; 0: plain descriptors */
+	unsigned n_bufs;       /* slots for the pages of requests, for all its queues */
+	uint64_t spin_ns;      /* how long to look for work before sleeping; 0: not at all */
 	const cpu_set_t *cpus; /* where it may run; NULL: anywhere. Not kept. */
 };
 

@@ -33,11 +33,12 @@ static void fake_queue_keep_workers(void)
 
 void fake_queue_start(struct queue *q, const struct backend_ops *ops, struct backend *b)
 {
+	struct ring_enter how;
 	int r;
 
-	*q = (struct queue){.refuse_fds = q->refuse_fds, .id = q->id};
+	*q = (struct queue){.refuse_fds = q->refuse_fds, .id = q->id, .data = q->data};
 	fake_queue_keep_workers();
-	r = ring_init_queue(&q->ring, FAKE_QUEUE_DEPTH, 0);
+	r = ring_init_queue(&q->ring, FAKE_QUEUE_DEPTH, 0, false, &how);
 	assert(r == 0);
 	r = io_uring_register_files_sparse(&q->ring, 4);
 	assert(r == 0);
@@ -120,6 +121,35 @@ void io_sqe_done(struct io *io, struct io_uring_sqe *sqe)
 	}
 }
 
+static uint8_t *fake_queue_data(const struct io *io, uint64_t at)
+{
+	const struct fake_io *f = (const struct fake_io *)io;
+
+	assert(io->state == IO_AT_BACKEND && io->data != IO_DATA_FIXED);
+	return (uint8_t *)(io->data == IO_DATA_KERNEL ? f->kernel_buf : io->buf) + at;
+}
+
+int io_get_data(const struct io *io, uint64_t at, void *to, size_t n)
+{
+	assert(io->op == IO_WRITE && at + n <= io->len_bytes);
+	memcpy(to, fake_queue_data(io, at), n);
+	return 0;
+}
+
+int io_put_data(const struct io *io, uint64_t at, const void *from, size_t n)
+{
+	assert(io->op == IO_READ && at + n <= io->len_bytes);
+	memcpy(fake_queue_data(io, at), from, n);
+	return 0;
+}
+
+int io_put_zeros(const struct io *io, uint64_t at, size_t n)
+{
+	assert(io->op == IO_READ && at + n <= io->len_bytes);
+	memset(fake_queue_data(io, at), 0, n);
+	return 0;
+}
+
 void io_complete(struct io *io, int r)
 {
 	assert(r <= 0 && io->state == IO_AT_BACKEND);
@@ -139,6 +169,8 @@ void io_complete_final(struct io *io, int r)
 	io->queue->tags &= ~(1ULL << io->tag);
 	f->res = r;
 	f->done = true;
+	if (f->kernel_buf)
+		io->buf = f->kernel_buf;
 }
 
 void fake_queue_submit(struct queue *q, struct fake_io *f)
@@ -149,8 +181,15 @@ void fake_queue_submit(struct queue *q, struct fake_io *f)
 	f->io.retries = 0;
 	f->io.phase = 0;
 	f->done = false;
+	if (q->data != IO_DATA_BUF && io_has_data(&f->io)) {
+		assert(q->ops->data & IO_CAN(q->data));
+		f->io.data = q->data;
+		f->kernel_buf = f->io.buf;
+		f->io.buf = NULL; /* the backend has no business with it */
+	}
 	assert(q->n_inflight < FAKE_QUEUE_DEPTH);
 	f->io.tag = (uint16_t)__builtin_ctzll(~q->tags);
+	f->io.buf_index = f->io.tag;
 	q->tags |= 1ULL << f->io.tag;
 	q->n_inflight++;
 	q->ops->submit(q->ctx, &f->io);

@@ -17,7 +17,8 @@
 struct fake_io {
 	struct io io;
 	bool done;
-	int res; /* what io_complete() was told */
+	int res;          /* what io_complete() was told */
+	void *kernel_buf; /* where the data is that the backend does not get as io.buf */
 	int fake_res;
 };
 
@@ -29,6 +30,7 @@ struct queue {
 	/* What the test sets before the start. */
 	bool refuse_fds; /* queue_register_fd() fails */
 	uint16_t id;
+	enum io_data data; /* where that of every request is: io.buf is the test's in any case */
 
 	unsigned n_inflight; /* slots with the backend */
 	uint64_t tags;       /* in use */

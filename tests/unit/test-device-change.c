@@ -82,6 +82,9 @@ static const struct {
 	{"Queues", "Depth", "1", CONF_STOP},
 	{"Queues", "MaxIO", "1M", CONF_STOP},
 	{"Queues", "CopyMode", "copy", CONF_STOP},
+	{"Queues", "BatchIO", "no", CONF_STOP},
+	{"Queues", "BufferMemory", "64M", CONF_STOP},
+	{"Queues", "PollMicroseconds", "50", CONF_RESTART},
 	{"Recovery", "Mode", "fail", CONF_STOP},
 	{"Recovery", "OnGiveUp", "fail", CONF_LIVE},
 	{"Limits", "ReadBandwidth", "4K", CONF_LIVE},
@@ -177,14 +180,16 @@ static void test_what_is_printed_is_a_definition(void **state)
 	assert_non_null(f);
 	assert_int_equal(device_conf_print(c, f), 0);
 	assert_int_equal(fclose(f), 0);
-	assert_string_equal(text, "[Device]\nSize=1G\nReadOnly=no\nRotational=no\nSerial=s\n\n"
-				  "[Backend]\nType=memory\n\n"
-				  "[Queues]\nCount=auto\nDepth=128\nMaxIO=512K\nCopyMode=auto\n\n"
-				  "[Recovery]\nMode=reissue\nOnGiveUp=keep\n\n"
-				  "[Limits]\nReadBandwidth=100M\nWriteBandwidth=0\nReadIOPS=0\n"
-				  "WriteIOPS=0\n\n"
-				  "[Boot]\nAutostart=yes\nManager=no\nOptions=nofail _netdev\n\n"
-				  "[Udev]\nWatch=yes\nMode=0640\n");
+	assert_string_equal(
+		text, "[Device]\nSize=1G\nReadOnly=no\nRotational=no\nSerial=s\n\n"
+		      "[Backend]\nType=memory\n\n"
+		      "[Queues]\nCount=auto\nDepth=128\nMaxIO=512K\nCopyMode=auto\nBatchIO=auto\n"
+		      "BufferMemory=1G\nPollMicroseconds=0\n\n"
+		      "[Recovery]\nMode=reissue\nOnGiveUp=keep\n\n"
+		      "[Limits]\nReadBandwidth=100M\nWriteBandwidth=0\nReadIOPS=0\n"
+		      "WriteIOPS=0\n\n"
+		      "[Boot]\nAutostart=yes\nManager=no\nOptions=nofail _netdev\n\n"
+		      "[Udev]\nWatch=yes\nMode=0640\n");
 	check_kept(c);
 	f = fopen("/dev/full", "we");
 	assert_non_null(f);

@@ -58,6 +58,9 @@ static void test_defaults_are_those_of_the_man_page(void **state)
 	assert_int_equal(c->depth, 128);
 	assert_int_equal(c->max_io_bytes, 512 << 10);
 	assert_int_equal(c->copy_mode, COPY_MODE_AUTO);
+	assert_int_equal(c->batch_io, BATCH_IO_AUTO);
+	assert_int_equal(c->buffer_memory_bytes, 1 << 30);
+	assert_int_equal(c->poll_us, 0);
 	assert_int_equal(c->recovery_mode, RECOVERY_REISSUE);
 	assert_int_equal(c->give_up, GIVE_UP_KEEP);
 	assert_int_equal(c->rates.read_bytes, 0);
@@ -88,7 +91,8 @@ static void test_every_key_arrives(void **state)
 		   "[Device]\nDescription=Project \xc3\xa4; #1\nSize=100G\nLogicalBlockSize=4096\n"
 		   "ReadOnly=no\nRotational=yes\nSerial=data-0001\n"
 		   "[Backend]\nType=file\nPath=/srv//a b;c.img\nCreate=sparse\nDirectIO=on\n"
-		   "[Queues]\nCount=4096\nDepth=1\nMaxIO=32M\nCopyMode=copy\n"
+		   "[Queues]\nCount=4096\nDepth=1\nMaxIO=32M\nCopyMode=copy\nBatchIO=no\n"
+		   "BufferMemory=1M\nPollMicroseconds=10000\n"
 		   "[Recovery]\nMode=queue\nOnGiveUp=fail\n"
 		   "[Limits]\nReadBandwidth=100M\nWriteBandwidth=4K\nReadIOPS=5000\n"
 		   "WriteIOPS=1\n"
@@ -105,6 +109,9 @@ static void test_every_key_arrives(void **state)
 	assert_int_equal(c->depth, 1);
 	assert_int_equal(c->max_io_bytes, 32 << 20);
 	assert_int_equal(c->copy_mode, COPY_MODE_COPY);
+	assert_int_equal(c->batch_io, BATCH_IO_NO);
+	assert_int_equal(c->buffer_memory_bytes, 1 << 20);
+	assert_int_equal(c->poll_us, 10000);
 	assert_int_equal(c->recovery_mode, RECOVERY_QUEUE);
 	assert_int_equal(c->give_up, GIVE_UP_FAIL);
 	assert_int_equal(c->rates.read_bytes, 100 << 20);

@@ -11,7 +11,8 @@
 #include "fake-queue.h"
 #include "util/cleanup.h"
 
-static const struct backend_request request = {.device = "n", .size_bytes = 1 << 20};
+static const struct null_conf conf = {.fill = NULL_FILL_ZEROS};
+static const struct backend_request request = {.device = "n", .conf = &conf, .size_bytes = 1 << 20};
 
 static void test_read_gives_zeros(void **state)
 {

@@ -82,6 +82,15 @@ void io_cmd_commit_and_fetch(struct io_uring_sqe *sqe, int fd, unsigned flags, u
 	driver_prepare(sqe, tag);
 }
 
+void io_cmd_set_auto_buf(struct io_uring_sqe *sqe, uint16_t index, bool fallback)
+{
+}
+
+uint64_t io_user_copy_offset_bytes(uint16_t queue, uint16_t tag, uint32_t offset_bytes)
+{
+	return offset_bytes;
+}
+
 size_t io_desc_map_len_bytes(uint16_t depth, uint32_t desc_size_bytes)
 {
 	return 4096;
