@@ -26,6 +26,9 @@
 #define FEATURES_ZERO_COPY (FEATURE_AUTO_BUF_REG | FEATURE_USER_COPY)
 #define FEATURES_USER_COPY FEATURE_USER_COPY
 
+/* Linux 7.3 refuses to make a list for one tag (kfifo_alloc()). */
+#define MIN_BATCH_DEPTH 2
+
 static bool data_plane_has(const struct device *d, uint64_t flags)
 {
 	for (uint64_t f = 1; f && f <= flags; f <<= 1) {
@@ -82,18 +85,21 @@ static int data_plane_choose_copy(const struct device *d, uint64_t *ret_flags)
 
 static int data_plane_choose_batch(const struct device *d, uint64_t *ret_flags)
 {
-	bool possible = d->recovery == RECOVERY_REISSUE || d->recovery == RECOVERY_NONE;
+	const char *why = NULL;
 
 	if (d->conf->batch_io == BATCH_IO_NO)
 		return 0;
-	if (d->conf->batch_io == BATCH_IO_YES && !possible)
-		return data_plane_no("BatchIO", "yes",
-				     "with [Recovery] Mode=queue or fail, since requests that have "
-				     "not reached the server would fail with it");
-	if (d->conf->batch_io == BATCH_IO_YES && !data_plane_has(d, FEATURE_BATCH_IO))
-		return data_plane_no("BatchIO", "yes", "before Linux 7.0 (BATCH_IO)");
-	if (possible && data_plane_has(d, FEATURE_BATCH_IO))
+	if (d->recovery != RECOVERY_REISSUE && d->recovery != RECOVERY_NONE)
+		why = "with [Recovery] Mode=queue or fail, since requests that have not reached "
+		      "the server would fail with it";
+	else if (d->conf->depth < MIN_BATCH_DEPTH)
+		why = "with Depth=1";
+	else if (!data_plane_has(d, FEATURE_BATCH_IO))
+		why = "before Linux 7.0 (BATCH_IO)";
+	if (!why)
 		*ret_flags |= FEATURE_BATCH_IO;
+	else if (d->conf->batch_io == BATCH_IO_YES)
+		return data_plane_no("BatchIO", "yes", why);
 	return 0;
 }
 

@@ -9,7 +9,8 @@
  * twice as many elements as slots, used in turn, none is overwritten too early.
  *
  * A COMMIT that takes less than all of its elements, or none, is a fault of ours: it would leave
- * requests without an answer for ever. The queue ends then, and a successor does them again.
+ * requests without an answer for ever. The queue ends then, and a successor does them again. Nobody
+ * is woken up for a COMMIT alone, so that is when something else happens, at the latest the next beat.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -77,12 +78,21 @@ int batch_init(struct queue *q)
 	return b->elems ? batch_register_bufs(q, b) : -ENOMEM;
 }
 
+/* From here on a completion of a command is worth waking up for. */
+static void batch_await_commands(struct queue *q)
+{
+	q->worker->n_inline -= q->batch->n_inline;
+	q->batch->n_inline = 0;
+}
+
 void batch_deinit(struct queue *q)
 {
-	struct batch *b = TAKE_PTR(q->batch);
+	struct batch *b = q->batch;
 
 	if (!b)
 		return;
+	batch_await_commands(q);
+	q->batch = NULL;
 	if (b->buf_group)
 		(void)io_uring_unregister_buf_ring(&q->worker->ring, b->buf_group);
 	if (b->bufs)
@@ -124,7 +134,11 @@ static void batch_command(struct queue *q, enum batch_op op, unsigned n)
 	b->n_cmds++;
 	if (op == BATCH_COMMIT)
 		b->cmd_bytes += n * b->elem_bytes;
-	q->worker->n_inline++;
+	/* Behind the end of requests, nothing but its completion wakes us up any more. */
+	if (!b->aborted) {
+		b->n_inline++;
+		q->worker->n_inline++;
+	}
 }
 
 static void batch_fetch(struct queue *q)
@@ -191,11 +205,12 @@ void batch_on_tags(const struct io_uring_cqe *cqe)
 		return;
 	if (cqe->res == IO_RES_ABORT) {
 		b->aborted = true;
+		batch_await_commands(q);
 		q->worker->look = true;
-	} else if (cqe->res >= 0 || cqe->res == -ENOBUFS) {
+	} else if (cqe->res > 0 || cqe->res == -ENOBUFS) {
 		batch_fetch(q);
 	} else {
-		queue_break(q, cqe->res);
+		queue_break(q, cqe->res < 0 ? cqe->res : -EPROTO);
 	}
 }
 
@@ -205,6 +220,10 @@ void batch_on_done(const struct io_uring_cqe *cqe)
 	struct batch *b = q->batch;
 
 	b->n_cmds--;
+	if (b->n_inline > 0) {
+		b->n_inline--;
+		q->worker->n_inline--;
+	}
 	if (b->aborted)
 		q->worker->look = true; /* the device is gone, and what we say to it */
 	else if (cqe->res < 0)

@@ -18,6 +18,7 @@ struct batch {
 	unsigned n_unsent;
 	unsigned n_cmds;    /* PREP and COMMIT that are under way */
 	unsigned cmd_bytes; /* of elements, that they have to take */
+	unsigned n_inline;  /* of the commands, that the worker does not wake up for */
 	struct io_uring_buf_ring *bufs;
 	unsigned n_bufs;
 	uint16_t buf_group; /* 0: none */

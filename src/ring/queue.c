@@ -28,6 +28,8 @@
 /* How long its slots may take to come back from the kernel on a shared worker. */
 #define QUEUE_END_STEPS   10000
 #define QUEUE_END_STEP_NS 1000000
+/* An index that no ring's table has. */
+#define NO_BUF            0xfffe
 
 /* ---- states ---- */
 
@@ -426,7 +428,7 @@ static int queue_init_slots(struct queue *q)
 			.tag = (uint16_t)tag,
 			.state = IO_IDLE,
 			.buf = (char *)q->bufs + (size_t)tag * q->config.limits->max_io_bytes,
-			.buf_index = (uint16_t)(q->first_buf + tag),
+			.buf_index = (uint16_t)(q->have_fixed ? q->first_buf + tag : NO_BUF),
 		};
 	}
 	return 0;
@@ -458,10 +460,9 @@ static int queue_set_up(struct queue *q)
 	if (r < 0)
 		return r;
 	r = queue_map_bufs(q);
-	if (r == 0 && q->fixed) {
-		r = worker_take_bufs(q->worker, c->depth, &q->first_buf);
-		q->have_fixed = r == 0;
-	}
+	/* Without a part of the ring's table, every request comes as one that has no place in it. */
+	if (q->fixed)
+		q->have_fixed = worker_take_bufs(q->worker, c->depth, &q->first_buf) == 0;
 	if (r == 0)
 		r = queue_init_slots(q);
 	if (r == 0 && c->features & FEATURE_BATCH_IO)

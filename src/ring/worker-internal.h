@@ -44,7 +44,8 @@ struct worker {
 	uint8_t *buf_used; /* NULL: the ring has no such table yet */
 	uint16_t last_buf_group;
 	struct queue *unsent; /* those with answers that are in no SQE yet */
-	unsigned n_inline;    /* commands whose completion comes with the call that sends them */
+	unsigned
+		n_inline; /* commands that end within the call that sends them, and were not reaped */
 	struct queue *queues;
 	unsigned n_queues; /* atomic: also read by workers_pick() */
 	unsigned turn;

@@ -2,8 +2,8 @@
 /*
  * How a worker waits, which is what it does most of its life.
  *
- * One call sends what was queued and sleeps until something comes. Commands that complete within
- * that call (n_inline) would end the sleep at once, so it waits for that many more.
+ * One call sends what was queued and sleeps until something comes. The completions of commands that
+ * end within that call (n_inline) would end the sleep at once, so it waits for that many more.
  *
  * A thread that sleeps in io_uring_enter() counts as waiting for I/O, and a machine with an idle
  * device would show a CPU full of iowait. Where the kernel can be told otherwise (6.15), it is.
@@ -51,7 +51,7 @@ static void cpu_relax(void)
 #endif
 }
 
-static void worker_spin(struct worker *w, unsigned n_inline)
+static void worker_spin(struct worker *w)
 {
 	uint64_t end_ns;
 
@@ -62,7 +62,7 @@ static void worker_spin(struct worker *w, unsigned n_inline)
 	if (worker_submit(w) < 0)
 		return; /* the call that waits says it again */
 	end_ns = queue_now_ns() + w->spin_ns;
-	for (unsigned i = 1; !ring_has_work(&w->ring, n_inline); i++) {
+	for (unsigned i = 1; !ring_has_work(&w->ring, w->n_inline); i++) {
 		cpu_relax();
 		if (i % SPIN_CHECK == 0 && queue_now_ns() > end_ns) {
 			w->spin_penalty = MIN(2 * w->spin_penalty + 1, SPIN_MAX_SKIPS);
@@ -117,25 +117,22 @@ static int worker_wait_for(struct worker *w, unsigned n, uint64_t wait_ns)
 int worker_wait(struct worker *w)
 {
 	uint64_t wait_ns = w->throttled ? worker_release(w) : UINT64_MAX;
-	unsigned n_inline;
 	int r;
 
 	if (w->busy)
 		w->quiet = false;
 	worker_flush(w);
-	n_inline = w->n_inline;
-	w->n_inline = 0;
 	w->throttled = wait_ns != UINT64_MAX;
 	if (w->spin_ns > 0 && !w->throttled && !w->quiet)
-		worker_spin(w, n_inline);
+		worker_spin(w);
 	if (w->throttled) {
-		r = worker_wait_for(w, 1 + n_inline, wait_ns);
+		r = worker_wait_for(w, 1 + w->n_inline, wait_ns);
 	} else if (w->quiet) {
 		r = worker_wait_quietly(w);
 	} else {
 		if (w->enter.counts_as_io && !w->idle_armed)
 			worker_arm_idle_timer(w);
-		r = ring_enter(&w->ring, &w->enter, 1 + n_inline, NULL);
+		r = ring_enter(&w->ring, &w->enter, 1 + w->n_inline, NULL);
 	}
 	if (r == -ETIME || r == -EINTR || r == -EAGAIN || r == -EBUSY)
 		return 0;
