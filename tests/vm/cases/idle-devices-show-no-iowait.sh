@@ -34,9 +34,9 @@ switches() {
 }
 # nothing_happens WHEN: within 5 s; ticks are 1/100 s, pressure is in microseconds
 nothing_happens() {
-	local i p s then
-	then=$SECONDS
-	past() { ((SECONDS >= then + $1)); }
+	local i p s begin
+	begin=$SECONDS
+	past() { ((SECONDS >= begin + $1)); }
 	wait_until 10 past 2
 	i=$(iowait) p=$(pressure) s=$(switches)
 	wait_until 10 past 7
