@@ -117,7 +117,7 @@ def build(sanitize=False):
         # what cases run and nobody installs
         tools = new / "usr/local/bin"
         tools.mkdir(parents=True)
-        for tool in ("torture", "pauses", "stranger"):
+        for tool in ("torture", "pauses", "load", "stranger"):
             shutil.copy2(tree / "tests/tools" / tool, tools)
         shutil.rmtree(top / "units", ignore_errors=True)
         (top / "units").mkdir()
@@ -223,14 +223,17 @@ class Guest:
             machine = ["-accel", "tcg,thread=single", "-smp", "1", "-icount", "shift=0,sleep=off", "-seed", "1",
                        "-rtc", "base=2026-01-01T00:00:00,clock=vm", "-machine", "q35,hpet=off",
                        "-cpu", "max,-erms,-fsrm"]
-            self.append += " nokaslr norandmaps tsc=reliable no_timer_check nowatchdog audit=0"
+            self.append += (" nokaslr norandmaps tsc=reliable no_timer_check nowatchdog audit=0"
+                            # threads of the kernel that begin when they like
+                            " transparent_hugepage=never cryptomgr.notests damon_stat.enabled=N")
         command = [str(qemu / "qemu"), "-nodefaults", *machine, "-m", str(self.memory), "-nic", "none", "-no-reboot", "-display", "none",
                    "-kernel", str(kernel / "vmlinuz"), "-initrd", str(w / "initrd.cpio"),
                    "-append", f"console=ttyS0 quiet loglevel=7 log_buf_len=4M panic=-1 random.trust_cpu=on tsc=nowatchdog "
                               f"rcupdate.rcu_cpu_stall_timeout=60 "
                               f"mitigations=off systemd.show_status=no vm.kind={self.kind} {self.append}",
                    "-serial", f"file:{w}/console.log",
-                   "-device", "virtio-rng-pci", "-device", "virtio-serial-pci",
+                   # under icount the same random numbers at each boot: those of the CPU, which -seed makes
+                   *([] if self.icount else ["-device", "virtio-rng-pci"]), "-device", "virtio-serial-pci",
                    "-chardev", "file,id=out,path=/dev/fd/1", "-device", "virtserialport,chardev=out,name=vm.out"]
         for name, path, options in disks:
             # The data disk outlives a killed QEMU: what the guest flushed is in the host's page cache by then, and

@@ -1,0 +1,124 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Runs in the guest of tests/bench/gauge, which wrote /vm/files/plan:
+#   target NAME PATH            what to measure: a device of set_up(), or "-": what plan.d/NAME.conf defines
+#   case KEY ROUNDS OPTION...   measure it; the options are those of tests/tools/load
+# Prints "kernel RELEASE", "result NAME KEY JSON" for each round, "calls NAME KEY JSON" and "skipped NAME REASON".
+set -euo pipefail
+plan=/vm/files/plan
+config=/sys/kernel/config/nullb
+server='' target='' device='' log=''
+
+# null_blk_new NAME ATTRIBUTE=VALUE...
+null_blk_new() {
+	local a
+	mkdir "$config/$1"
+	for a in size=64 max_sectors=2048 queue_mode=2 submit_queues=1 hw_queue_depth=128 "${@:2}" power=1; do
+		echo "${a#*=}" >"$config/$1/${a%%=*}"
+	done
+}
+
+# plain DEV: nothing of the block layer that depends on the device or on the time
+plain() {
+	local queue=/sys/block/${1##*/}/queue
+	[[ $1 == ram* ]] || echo none >"$queue/scheduler"
+	echo 0 >"$queue/iostats"
+}
+
+set_up() {
+	local dev image
+	modprobe -a ublk_drv loop
+	modprobe null_blk nr_devices=0
+	modprobe brd rd_nr=2 rd_size=$((512 << 10))
+	mount -t configfs configfs /sys/kernel/config 2>/dev/null || true
+	null_blk_new nullb0 irqmode=0
+	# like a fast disk: 10 us, no data
+	null_blk_new nullb1 irqmode=2 completion_nsec=10000
+	# no thread of the file system's, and no commit of its journal, while something is measured
+	mkfs.ext4 -q -E lazy_itable_init=0,lazy_journal_init=0,nodiscard /dev/ram0
+	mkdir -p /backing /etc/ublk
+	mount -o commit=900 /dev/ram0 /backing
+	for image in raw loop-direct loop-buffered served-direct served-buffered; do
+		dd if=/dev/zero of=/backing/$image bs=1M count=64 status=none conv=fsync
+	done
+	losetup --direct-io=on /dev/loop0 /backing/loop-direct
+	losetup --direct-io=off /dev/loop1 /backing/loop-buffered
+	losetup --direct-io=on /dev/loop2 /dev/nullb1
+	for dev in nullb0 nullb1 ram0 ram1 loop0 loop1 loop2; do
+		plain $dev
+	done
+	# what is written is not written back in between
+	sysctl -q vm.dirty_writeback_centisecs=0 vm.dirty_expire_centisecs=1000000 \
+		vm.dirty_background_ratio=80 vm.dirty_ratio=90
+	# Let the kernel end what it began at boot. A guest that does nothing takes no time of the host's.
+	sleep 20
+}
+
+stop() {
+	[[ -n $server ]] || return 0
+	kill -TERM "$server"
+	wait "$server" || { cat "$log" >&2 && return 1; }
+	server=
+}
+
+is_good() { ublkctl check "$1" >"$log" 2>&1; }
+
+# serve NAME: sets $server and $device; false if the definition is refused
+serve() {
+	log=/tmp/$1.log
+	cp "$plan.d/$1.conf" /etc/ublk/
+	# what a server that does not know the key does anyway
+	is_good "$1" || sed -i '/^BatchIO=no$/d' "/etc/ublk/$1.conf"
+	if ! is_good "$1"; then
+		echo "skipped $1 $(sed 's/^[^ ]*: //' "$log" | head -n 1)"
+		rm "/etc/ublk/$1.conf"
+		return 1
+	fi
+	ublkd serve "$1" >"$log" 2>&1 &
+	server=$!
+	for _ in {1..300}; do
+		device=$(grep -o '/dev/ublkb[0-9]*$' "$log" | tail -n 1) && break
+		if [[ ! -e /proc/$server ]]; then
+			wait "$server" || echo "skipped $1 $(tail -n 1 "$log")"
+			server=
+			return 1
+		fi
+		read -rt 0.1 <> <(:) || true
+	done
+	plain "$device"
+}
+
+# Whatever comes into being at the first use: memory of the backend, and buffers of all slots.
+fill() {
+	load --write --sequential --block=512K --depth=128 --warm-up=0 --requests=512 "$device" >/dev/null
+}
+
+# measure NAME KEY ROUNDS OPTION...
+measure() {
+	local name=$1 key=$2 rounds=$3 options=("${@:4}")
+	[[ -z $server ]] || options+=("--server=$server")
+	for ((; rounds > 0; rounds--)); do
+		echo "result $name $key $(load "${options[@]}" "$device")"
+	done
+	if [[ -n $server ]]; then
+		echo "calls $name $key $(load "${options[@]}" --calls "$device")"
+	fi
+}
+
+echo "kernel $(uname -r)"
+set_up
+while read -r what name rest; do
+	case $what in
+	target)
+		stop
+		target=$name device=$rest
+		[[ $device != - ]] || serve "$name" || device=
+		[[ -z $device ]] || fill
+		;;
+	case)
+		# shellcheck disable=SC2086 # words
+		[[ -z $device ]] || measure "$target" "$name" $rest </dev/null
+		;;
+	esac
+done <"$plan"
+stop
