@@ -3,10 +3,10 @@
 /*
  * /etc/ublkd.conf with its drop-ins: [Log] of the programs, [Manager] of "ublkd manage", and
  * [Defaults] for all devices, whose keys are those of a definition that make sense for more than
- * one: LogicalBlockSize Rotational Count Depth MaxIO CopyMode RecoveryMode (Mode= of [Recovery])
- * OnGiveUp ReadBandwidth WriteBandwidth ReadIOPS WriteIOPS Autostart Manager Options Watch Owner
- * Group Mode (of [Udev]). A device's own value stands above them, "Key=" in a definition leads back
- * to them.
+ * one: LogicalBlockSize Rotational Count Depth MaxIO CopyMode BatchIO BufferMemory PollMicroseconds
+ * RecoveryMode (Mode= of [Recovery]) OnGiveUp ReadBandwidth WriteBandwidth ReadIOPS WriteIOPS
+ * Autostart Manager Options Watch Owner Group Mode (of [Udev]). A device's own value stands above
+ * them, "Key=" in a definition leads back to them.
  */
 #include "conf/conf.h"
 
