@@ -38,8 +38,12 @@ set_up() {
 	mkfs.ext4 -q -E lazy_itable_init=0,lazy_journal_init=0,nodiscard /dev/ram0
 	mkdir -p /backing /etc/ublk
 	mount -o commit=900 /dev/ram0 /backing
-	for image in raw loop-direct loop-buffered served-direct served-buffered; do
-		dd if=/dev/zero of=/backing/$image bs=1M count=64 status=none conv=fsync
+	for image in raw loop-direct served-direct; do
+		dd if=/dev/zero of=/backing/$image bs=1M count=64 oflag=direct conv=fsync status=none
+	done
+	# these are in the page cache, too
+	for image in loop-buffered served-buffered; do
+		dd if=/dev/zero of=/backing/$image bs=1M count=64 conv=fsync status=none
 	done
 	losetup --direct-io=on /dev/loop0 /backing/loop-direct
 	losetup --direct-io=off /dev/loop1 /backing/loop-buffered
@@ -90,18 +94,21 @@ serve() {
 
 # Whatever comes into being at the first use: memory of the backend, and buffers of all slots.
 fill() {
-	load --write --sequential --block=512K --depth=128 --warm-up=0 --requests=512 "$device" >/dev/null
+	load --write --sequential --block=512K --depth=128 --warm-up=0 --requests=512 --size=64M \
+		"$device" >/dev/null
 }
 
 # measure NAME KEY ROUNDS OPTION...
 measure() {
-	local name=$1 key=$2 rounds=$3 options=("${@:4}")
+	local name=$1 key=$2 rounds=$3 options=(--size=64M "${@:4}") figures
 	[[ -z $server ]] || options+=("--server=$server")
 	for ((; rounds > 0; rounds--)); do
-		echo "result $name $key $(load "${options[@]}" "$device")"
+		figures=$(load "${options[@]}" "$device")
+		echo "result $name $key $figures"
 	done
 	if [[ -n $server ]]; then
-		echo "calls $name $key $(load "${options[@]}" --calls "$device")"
+		figures=$(load "${options[@]}" --calls "$device")
+		echo "calls $name $key $figures"
 	fi
 }
 

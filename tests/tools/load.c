@@ -48,7 +48,7 @@ static struct {
 	struct io_uring ring;
 	char *bufs;
 	uint32_t depth, server, seed, n_warm_up, n_requests;
-	uint64_t block_bytes, n_blocks, random, next;
+	uint64_t block_bytes, size_bytes, n_blocks, random, next;
 	bool write, sequential, count_calls, tell_tasks;
 	int counters[MOST_THREADS];
 	size_t n_counters;
@@ -312,7 +312,9 @@ static int load_open(const char *path)
 
 	if (r < 0)
 		return r;
-	g.n_blocks = g.target.size_bytes / g.block_bytes;
+	if (g.size_bytes == 0 || g.size_bytes > g.target.size_bytes)
+		g.size_bytes = g.target.size_bytes;
+	g.n_blocks = g.size_bytes / g.block_bytes;
 	if (g.n_blocks == 0 || g.block_bytes % g.target.block_bytes != 0)
 		return -EINVAL;
 	g.bufs = aligned_alloc(4096, g.depth * g.block_bytes);
@@ -365,6 +367,7 @@ static int options_parse(int argc, char **argv)
 		{"seed", required_argument, NULL, 's'},
 		{"sequential", no_argument, NULL, 'q'},
 		{"server", required_argument, NULL, 'p'},
+		{"size", required_argument, NULL, 'z'},
 		{"tasks", no_argument, NULL, 't'},
 		{"warm-up", required_argument, NULL, 'u'},
 		{"write", no_argument, NULL, 'w'},
@@ -395,6 +398,9 @@ static int options_parse(int argc, char **argv)
 		case 'p':
 			r = parse_u32(optarg, &g.server);
 			break;
+		case 'z':
+			r = parse_size(optarg, &g.size_bytes);
+			break;
 		case 't':
 			g.tell_tasks = true;
 			break;
@@ -419,7 +425,7 @@ int main(int argc, char **argv)
 
 	if (options_parse(argc, argv) < 0) {
 		fputs("usage: load [--depth=N] [--block=SIZE] [--write] [--sequential] [--seed=N] [--requests=N]\n"
-		      "            [--warm-up=N] [--server=PID [--calls]] [--tasks] DEVICE|FILE\n"
+		      "            [--warm-up=N] [--size=SIZE] [--server=PID [--calls]] [--tasks] DEVICE|FILE\n"
 		      "Direct I/O at random offsets; prints one line of JSON, nanoseconds and counts for each request.\n"
 		      "--server: what of it is that process; --calls: its system calls, which costs instructions.\n"
 		      "--tasks: who else ran, on stderr.\n",
