@@ -3,7 +3,9 @@
 # Runs in the guest of tests/bench/gauge, which wrote /vm/files/plan:
 #   target NAME PATH            what to measure: a device of set_up(), or "-": what plan.d/NAME.conf defines
 #   case KEY ROUNDS OPTION...   measure it; the options are those of tests/tools/load
-# Prints "kernel RELEASE", "result NAME KEY JSON" for each round, "calls NAME KEY JSON" and "skipped NAME REASON".
+#   profile KEY OPTION...       for tests/bench/profile
+# Prints "kernel RELEASE", "result NAME KEY JSON" for each round, "calls NAME KEY JSON" and "skipped NAME REASON"; for a
+# profile also "map LINE" of the server, and "symbol ADDRESS NAME [MODULE]" of the kernel.
 set -euo pipefail
 plan=/vm/files/plan
 config=/sys/kernel/config/nullb
@@ -54,15 +56,19 @@ set_up() {
 	# what is written is not written back in between
 	sysctl -q vm.dirty_writeback_centisecs=0 vm.dirty_expire_centisecs=1000000 \
 		vm.dirty_background_ratio=80 vm.dirty_ratio=90
-	# Let the kernel end what it began at boot. A guest that does nothing takes no time of the host's.
-	sleep 20
+	settle 20
 }
+
+# settle SECONDS: the kernel ends what it began at boot, and takes apart the ring of the process before.
+# A guest that does nothing takes no time of the host's.
+settle() { sleep "$1"; }
 
 stop() {
 	[[ -n $server ]] || return 0
 	kill -TERM "$server"
 	wait "$server" || { cat "$log" >&2 && return 1; }
 	server=
+	rm -f /etc/ublk/*.conf # the next may serve the same file
 }
 
 is_good() { ublkctl check "$1" >"$log" 2>&1; }
@@ -89,7 +95,8 @@ serve() {
 		fi
 		read -rt 0.1 <> <(:) || true
 	done
-	plain "$device"
+	# not only false: this is called where nothing else ends the script
+	plain "$device" || exit
 }
 
 # Whatever comes into being at the first use: memory of the backend, and buffers of all slots.
@@ -103,13 +110,25 @@ measure() {
 	local name=$1 key=$2 rounds=$3 options=(--size=64M "${@:4}") figures
 	[[ -z $server ]] || options+=("--server=$server")
 	for ((; rounds > 0; rounds--)); do
+		settle 1
 		figures=$(load "${options[@]}" "$device")
 		echo "result $name $key $figures"
 	done
 	if [[ -n $server ]]; then
+		settle 1
 		figures=$(load "${options[@]}" --calls "$device")
 		echo "calls $name $key $figures"
 	fi
+}
+
+# profile NAME KEY OPTION...
+profile() {
+	local figures
+	settle 1
+	figures=$(load --size=64M "${@:3}" ${server:+"--server=$server"} --profile "$device")
+	echo "result $1 $2 $figures"
+	[[ -z $server ]] || sed 's/^/map /' "/proc/$server/maps"
+	awk '$2 ~ /^[tTwW]$/ { print "symbol", $1, $3, $4 }' /proc/kallsyms
 }
 
 echo "kernel $(uname -r)"
@@ -125,6 +144,10 @@ while read -r what name rest; do
 	case)
 		# shellcheck disable=SC2086 # words
 		[[ -z $device ]] || measure "$target" "$name" $rest </dev/null
+		;;
+	profile)
+		# shellcheck disable=SC2086 # words
+		[[ -z $device ]] || profile "$target" "$name" $rest </dev/null
 		;;
 	esac
 done <"$plan"

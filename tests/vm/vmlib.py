@@ -157,11 +157,11 @@ class Guest:
     """One boot. `jobs` are (timeout, name, script text) that its runner works off."""
 
     def __init__(self, row, kind, work, dest=None, files=(), data_disk=None, memory=2048, smp=2, append="",
-                 env=None, shutdown=True, icount=False):
+                 env=None, shutdown=True, icount=False, qemu=()):
         self.row, self.kind, self.work, self.dest = row, kind, Path(work), dest
         self.files, self.data_disk, self.memory, self.smp, self.append = list(files), data_disk, memory, smp, append
         self.env = env or {}
-        self.shutdown, self.icount = shutdown, icount
+        self.shutdown, self.icount, self.qemu = shutdown, icount, list(qemu)
         if dest is not None and (Path(dest).parent / "sanitized").exists():
             # the shadow memory may be where more random bits put a program
             self.append += " sysctl.vm.mmap_rnd_bits=28"
@@ -242,6 +242,7 @@ class Guest:
             command += ["-drive", f"if=none,id={name},file={path},format=raw,discard=unmap,{cache}"
                         + (f",{options}" if options else ""),
                         "-device", f"virtio-blk-pci,drive={name},serial={name}"]
+        command += self.qemu
         (w / "command").write_text(" ".join(command) + "\n")
         self.slot = wait_for_slot()
         self.stderr = open(w / "qemu.log", "wb")
