@@ -91,22 +91,23 @@ uint64_t io_desc_map_offset_bytes(uint16_t queue, uint32_t desc_size_bytes)
 	return (uint64_t)queue * round_up_to_page((size_t)IO_MAX_DEPTH * desc_size_bytes);
 }
 
+#define FLAGS_SHIFT 13
+#define FLAGS_MASK  (IO_FUA | IO_NOUNMAP | IO_NEED_REG_BUF)
+
+static_assert(IO_FUA << FLAGS_SHIFT == UBLK_IO_F_FUA, "one shift for all");
+static_assert(IO_NOUNMAP << FLAGS_SHIFT == UBLK_IO_F_NOUNMAP, "one shift for all");
+static_assert(IO_NEED_REG_BUF << FLAGS_SHIFT == UBLK_IO_F_NEED_REG_BUF, "one shift for all");
+
 static enum io_op io_op_decode(uint32_t op_flags)
 {
-	switch (op_flags & UBLK_IO_OP_MASK) {
-	case UBLK_IO_OP_READ:
-		return IO_READ;
-	case UBLK_IO_OP_WRITE:
-		return IO_WRITE;
-	case UBLK_IO_OP_FLUSH:
-		return IO_FLUSH;
-	case UBLK_IO_OP_DISCARD:
-		return IO_DISCARD;
-	case UBLK_IO_OP_WRITE_ZEROES:
-		return IO_WRITE_ZEROES;
-	default:
-		return IO_OTHER;
-	}
+	static const uint8_t ops[] = {
+		[UBLK_IO_OP_READ] = IO_READ,        [UBLK_IO_OP_WRITE] = IO_WRITE,
+		[UBLK_IO_OP_FLUSH] = IO_FLUSH,      [UBLK_IO_OP_DISCARD] = IO_DISCARD,
+		[UBLK_IO_OP_WRITE_SAME] = IO_OTHER, [UBLK_IO_OP_WRITE_ZEROES] = IO_WRITE_ZEROES,
+	};
+	uint32_t op = op_flags & UBLK_IO_OP_MASK;
+
+	return op < ARRAY_SIZE(ops) ? (enum io_op)ops[op] : IO_OTHER;
 }
 
 void io_desc_decode(const void *map, uint32_t desc_size_bytes, uint16_t tag,
@@ -121,9 +122,7 @@ void io_desc_decode(const void *map, uint32_t desc_size_bytes, uint16_t tag,
 		k.start_sector = k.nr_sectors = 0;
 	*ret_desc = (struct io_desc){
 		.op = io_op_decode(k.op_flags),
-		.flags = (k.op_flags & UBLK_IO_F_FUA ? IO_FUA : 0) |
-			 (k.op_flags & UBLK_IO_F_NOUNMAP ? IO_NOUNMAP : 0) |
-			 (k.op_flags & UBLK_IO_F_NEED_REG_BUF ? IO_NEED_REG_BUF : 0),
+		.flags = k.op_flags >> FLAGS_SHIFT & FLAGS_MASK,
 		/* never wraps to a place on the device */
 		.offset_bytes = MIN(k.start_sector, UINT64_MAX >> SECTOR_SHIFT) << SECTOR_SHIFT,
 		.len_bytes = (uint64_t)k.nr_sectors << SECTOR_SHIFT,

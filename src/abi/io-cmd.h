@@ -20,10 +20,10 @@ enum io_op {
 	N_IO_OPS,
 };
 
-/* Flags of a request. */
+/* Flags of a request; as far apart as the kernel's, which makes them cheap to find. */
 #define IO_FUA          (1U << 0) /* on stable storage when it completes */
-#define IO_NOUNMAP      (1U << 1) /* WRITE_ZEROES must keep the space allocated */
-#define IO_NEED_REG_BUF (1U << 2) /* AUTO_BUF_REG failed: register the pages or fail the request */
+#define IO_NOUNMAP      (1U << 2) /* WRITE_ZEROES must keep the space allocated */
+#define IO_NEED_REG_BUF (1U << 4) /* AUTO_BUF_REG failed: its pages are nowhere registered */
 
 /* A request as the kernel describes it, in bytes. A FLUSH has no range: offset and length are 0. */
 struct io_desc {

@@ -9,17 +9,20 @@
 #include "ring/queue-internal.h"
 #include "state/stats.h"
 
-static const bool io_moves[N_IO_STATES][N_IO_STATES] = {
-	[IO_IDLE] = {[IO_AT_KERNEL] = true},
-	[IO_AT_KERNEL] = {[IO_WAITING] = true, [IO_AT_BACKEND] = true, [IO_DEAD] = true},
-	[IO_WAITING] = {[IO_AT_BACKEND] = true},
-	[IO_AT_BACKEND] = {[IO_ANSWERED] = true},
-	[IO_ANSWERED] = {[IO_AT_KERNEL] = true},
+#define TO(state) (1U << (state))
+
+/* A bit for each state that comes next. */
+static const uint8_t io_moves[N_IO_STATES] = {
+	[IO_IDLE] = TO(IO_AT_KERNEL),
+	[IO_AT_KERNEL] = TO(IO_WAITING) | TO(IO_AT_BACKEND) | TO(IO_DEAD),
+	[IO_WAITING] = TO(IO_AT_BACKEND),
+	[IO_AT_BACKEND] = TO(IO_ANSWERED),
+	[IO_ANSWERED] = TO(IO_AT_KERNEL),
 };
 
 bool io_may_go(enum io_state from, enum io_state to)
 {
-	return io_moves[from][to];
+	return io_moves[from] & TO(to);
 }
 
 void io_go(struct io *io, enum io_state to)
@@ -47,23 +50,26 @@ static int io_error_for_kernel(int r)
 	}
 }
 
-static void io_count(const struct io *io, int r)
+static void io_count(const struct io *io)
 {
 	struct stats_queue *s = io->queue->config.stats;
-	struct stats_op *op = &s->op[io->op];
 
-	stats_add(&op->count, 1);
+	stats_add(&s->op[io->op].count, 1);
 	if (io->retries)
 		stats_add(&s->retries, io->retries);
-	if (r == 0) {
-		stats_add(&op->bytes, io->len_bytes);
-		return;
-	}
+}
+
+static void io_fail(struct io *io, int r)
+{
+	struct stats_queue *s = io->queue->config.stats;
+
+	r = io_error_for_kernel(r);
 	__atomic_store_n(&s->last_error_op, io->op, __ATOMIC_RELAXED);
 	__atomic_store_n(&s->last_errno, -r, __ATOMIC_RELAXED);
 	__atomic_store_n(&s->last_error_offset, io->offset_bytes, __ATOMIC_RELAXED);
-	stats_add(&op->errors, 1);
+	stats_add(&s->op[io->op].errors, 1);
 	queue_note_failure(io->queue);
+	queue_answer(io, r);
 }
 
 void io_complete(struct io *io, int r)
@@ -141,12 +147,14 @@ void io_complete_final(struct io *io, int r)
 		io->data = IO_DATA_KERNEL;
 		r = io_put_data(io, 0, io->buf, io->len_bytes);
 	}
-	r = io_error_for_kernel(r);
-	io_count(io, r);
+	io_count(io);
+	if (r < 0) {
+		io_fail(io, r);
+		return;
+	}
+	stats_add(&io->queue->config.stats->op[io->op].bytes, io->len_bytes);
 	/* Never a short count: kernel 7.3 takes it for the whole and loses the rest. */
-	if (r == 0 && (io->op == IO_READ || io->op == IO_WRITE))
-		r = (int)io->len_bytes;
-	queue_answer(io, r);
+	queue_answer(io, io_has_data(io) ? (int32_t)io->len_bytes : 0);
 }
 
 struct io_uring_sqe *io_sqe(struct io *io)

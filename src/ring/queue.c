@@ -114,36 +114,39 @@ static void queue_fetch(struct queue *q, struct io *io)
 	sqe->user_data = io_user_data(IO_SOURCE_KERNEL, io);
 }
 
+/* Of other operations than READ and WRITE: does the backend have it? */
+static int queue_check_op(const struct limits *l, enum io_op op)
+{
+	switch (op) {
+	case IO_DISCARD:
+		return l->max_discard_bytes > 0 ? 0 : -EOPNOTSUPP;
+	case IO_WRITE_ZEROES:
+		return l->max_write_zeroes_bytes > 0 ? 0 : -EOPNOTSUPP;
+	default:
+		return -EOPNOTSUPP;
+	}
+}
+
 /* Is this a request that the backend said it can serve? 0 or the answer. */
 static int queue_check(const struct queue *q, const struct io *io)
 {
 	const struct limits *l = q->config.limits;
-	uint64_t size_bytes;
+	uint64_t size_bytes = __atomic_load_n(&l->size_bytes, __ATOMIC_RELAXED); /* grows */
+	int r;
 
-	switch (io->op) {
-	case IO_READ:
-	case IO_WRITE:
-		if (io->len_bytes == 0 || io->len_bytes > l->max_io_bytes)
-			return -EIO;
-		break;
-	case IO_FLUSH:
-		return 0;
-	case IO_DISCARD:
-		if (l->max_discard_bytes == 0)
-			return -EOPNOTSUPP;
-		break;
-	case IO_WRITE_ZEROES:
-		if (l->max_write_zeroes_bytes == 0)
-			return -EOPNOTSUPP;
-		break;
-	default:
-		return -EOPNOTSUPP;
+	if (!io_has_data(io)) {
+		if (io->op == IO_FLUSH)
+			return 0;
+		r = queue_check_op(l, io->op);
+		if (r < 0)
+			return r;
+	} else if (io->len_bytes == 0 || io->len_bytes > l->max_io_bytes) {
+		return -EIO;
 	}
 	if (io->op != IO_READ && l->read_only)
 		return -EIO;
 	if ((io->offset_bytes | io->len_bytes) & (l->logical_block_bytes - 1))
 		return -EIO;
-	size_bytes = __atomic_load_n(&l->size_bytes, __ATOMIC_RELAXED); /* grows meanwhile */
 	if (io->offset_bytes > size_bytes || io->len_bytes > size_bytes - io->offset_bytes)
 		return -EIO;
 	return 0;
