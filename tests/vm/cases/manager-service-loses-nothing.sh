@@ -1,6 +1,6 @@
 # guest: full
 # rows: 2 3
-# timeout: 400
+# timeout: 500
 # timeout-long: 1500
 # alone: yes
 # ublkd.service, the manager, under load on all of its devices: killed, restarted with the same and with a replaced
@@ -10,7 +10,7 @@
 . "$VM_LIB/load.sh"
 . "$VM_LIB/manage.sh"
 . "$VM_LIB/service.sh"
-rounds=$((VM_LONG ? 20 : 1))
+rounds=$((VM_LONG ? 5 : 1))
 unit=ublkd.service
 mkfs.ext4 -q -N 64 "$SCRATCH0"
 mkdir fs mnt mem

@@ -7,7 +7,8 @@
 . "$VM_LIB/common.sh"
 . "$VM_LIB/load.sh"
 . "$VM_LIB/service.sh"
-restarts=$((VM_LONG ? 50 : 5))
+full=$((VM_LONG && VM_ROW == 2)) # a quarter of an hour
+restarts=$((full ? 50 : VM_LONG ? 10 : 5))
 mkfs.ext4 -q -N 64 "$SCRATCH0"
 mkdir fs mnt
 mount "$SCRATCH0" fs
@@ -53,13 +54,13 @@ ms_of() {
 # The figures, without a load that takes the processors from the new server.
 truncate -s 1M mnt/pauses
 pauses_begin "$PWD/mnt/pauses"
-for ((i = 0; i < (VM_LONG ? 50 : 3); i++)); do
+for ((i = 0; i < (full ? 50 : 3); i++)); do
 	restart
 done
 pass_time 200
 pauses_end 'a restart' "$i"
 install_definition plain.conf
-for ((i = 0; i < (VM_LONG ? 15 : 3); i++)); do
+for ((i = 0; i < (full ? 15 : 3); i++)); do
 	ms_of ublkd --version >>version.ms
 	ms_of systemctl start ublk@plain.service >>start.ms
 	systemctl stop ublk@plain.service

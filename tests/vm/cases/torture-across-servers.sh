@@ -11,7 +11,7 @@
 . "$VM_LIB/data.sh"
 . "$VM_LIB/load.sh"
 scratch_fs
-rounds=$((VM_LONG ? 20 : 2))
+rounds=$((VM_LONG ? 6 : 2))
 can_grow=$(has_feature UPDATE_SIZE && echo 1 || echo 0)
 n_changes=0
 
