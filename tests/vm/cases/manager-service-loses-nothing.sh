@@ -2,7 +2,6 @@
 # rows: 2 3
 # timeout: 500
 # timeout-long: 1500
-# alone: yes
 # ublkd.service, the manager, under load on all of its devices: killed, restarted with the same and with a replaced
 # binary, reloaded, and hanging until systemd's watchdog ends it. Users of the devices see pauses and no error; memory
 # devices keep their contents, since systemd keeps their memfds; a reload takes and adds what the files say.

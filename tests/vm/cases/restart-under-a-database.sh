@@ -1,5 +1,5 @@
 # guest: full
-# rows: 2 3
+# rows: 2
 # timeout: 400
 # timeout-long: 2400
 # extra: postgres
@@ -9,7 +9,7 @@
 . "$VM_LIB/common.sh"
 . "$VM_LIB/load.sh"
 . "$VM_LIB/service.sh"
-restarts=$((!VM_LONG ? 5 : VM_ROW == 2 ? 50 : 10))
+restarts=$((VM_LONG ? 50 : 5))
 unit=ublk@data.service
 mkfs.ext4 -q -N 64 "$SCRATCH0"
 mkdir fs mnt
