@@ -81,7 +81,7 @@ if ((VM_LONG)); then
 		across file "$queues" $((RANDOM % 2 ? 16 : 128)) --workers=2 --depth=32 --max=64K
 	done
 else
-	across file 1 1 --workers=1 --depth=4 --max=64K
+	across file 1 4 --workers=1 --depth=8 --max=64K
 	across file 8 16 --workers=2 --depth=32 --max=64K
 fi
 across memory 3 64 --workers=2 --depth=32 --max=64K
