@@ -307,6 +307,7 @@ static bool managed_can_get_better(int r)
 static bool managed_gives_up(const struct managed *m)
 {
 	return m->job_action == MANAGED_DO_START && m->job_result < 0 &&
+	       m->job_result != -ECANCELED &&
 	       (!managed_can_get_better(m->job_result) || m->n_failed + 1 == MANAGED_MAX_STARTS);
 }
 
