@@ -54,13 +54,13 @@ ms_of() {
 # The figures, without a load that takes the processors from the new server.
 truncate -s 1M mnt/pauses
 pauses_begin "$PWD/mnt/pauses"
-for ((i = 0; i < (full ? 50 : 3); i++)); do
+for ((i = 0; i < (full ? 20 : 3); i++)); do
 	restart
 done
 pass_time 200
 pauses_end 'a restart' "$i"
 install_definition plain.conf
-for ((i = 0; i < (full ? 15 : 3); i++)); do
+for ((i = 0; i < (full ? 9 : 3); i++)); do
 	ms_of ublkd --version >>version.ms
 	ms_of systemctl start ublk@plain.service >>start.ms
 	systemctl stop ublk@plain.service

@@ -42,7 +42,7 @@ kill_one() {
 # The figure, without a load that takes the processors from the new server.
 truncate -s 1M mnt/pauses
 pauses_begin "$PWD/mnt/pauses"
-alone=$((full ? 50 : 3))
+alone=$((full ? 20 : 3))
 for ((i = 0; i < alone; i++)); do
 	kill_one
 done
