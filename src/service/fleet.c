@@ -17,6 +17,7 @@
 #include "conf/search.h"
 #include "service/definitions.h"
 #include "service/managed.h"
+#include "service/reap.h"
 #include "util/log.h"
 
 #define FLEET_TEXT_BYTES   1024
@@ -294,6 +295,7 @@ int fleet_new(const struct fleet_config *config, struct fleet **ret)
 		.n_turns = &f->n_turns,
 		.changed = member_changed,
 		.read = fleet_read_again,
+		.reap = reap_by_policy,
 		.arg = f,
 	};
 	r = sd_event_add_defer(config->event, &f->changes, fleet_on_changes, f);

@@ -177,7 +177,8 @@ static void manage_end_reload(struct manage *m, int r, const char *text)
 		log_notice("reloaded: %s", text);
 	manage_describe(m, status, sizeof(status));
 	notify_reloaded("%s; reload: %s", status, text);
-	m->status[0] = '\0'; /* the next one is said in any case */
+	/* It stays until there is something else to say. */
+	memcpy(m->status, status, sizeof(m->status));
 }
 
 static void manage_begin_reload(struct manage *m)

@@ -18,6 +18,7 @@
 #define MANAGED_MAX_DELAY_MS   60000
 #define MANAGED_HELD_DELAY_MS  1000
 #define MANAGED_LASTING_MS     60000
+#define MANAGED_MAX_STARTS     10 /* as StartLimitBurst= of the unit of a single device */
 
 struct managed_step {
 	enum managed_action action;
@@ -296,6 +297,20 @@ static struct managed *managed_of_job(struct job *job)
 	return (void *)((char *)job - offsetof(struct managed, job));
 }
 
+/* As the unit of a single device has it: what does not get better by itself is not tried again. */
+static bool managed_can_get_better(int r)
+{
+	return r != -EUCLEAN && r != -EOPNOTSUPP && r != -EPERM && r != -EACCES;
+}
+
+/* Users of a device that it could not go on with must not wait longer than with a unit of its own. */
+static bool managed_gives_up(const struct managed *m)
+{
+	return m->job_action == MANAGED_DO_START && m->job_result < 0 &&
+	       m->job_result != -ECANCELED &&
+	       (!managed_can_get_better(m->job_result) || m->n_failed + 1 == MANAGED_MAX_STARTS);
+}
+
 static void managed_run_job(struct job *job, struct ctrl *ctrl)
 {
 	struct managed *m = managed_of_job(job);
@@ -307,6 +322,8 @@ static void managed_run_job(struct job *job, struct ctrl *ctrl)
 	log_set_capture(NULL, 0);
 	if (m->job_result < 0 && !m->job_text[0])
 		snprintf(m->job_text, sizeof(m->job_text), "%s", strerror(-m->job_result));
+	if (managed_gives_up(m))
+		(void)m->env->reap(m->name);
 	(void)log_set_device(NULL);
 }
 
@@ -476,12 +493,6 @@ int managed_check(struct managed *m)
 	}
 	(void)log_set_device(NULL);
 	return r;
-}
-
-/* As the unit of a single device has it: what does not get better by itself is not tried again. */
-static bool managed_can_get_better(int r)
-{
-	return r != -EUCLEAN && r != -EOPNOTSUPP && r != -EPERM && r != -EACCES;
 }
 
 uint64_t managed_get_delay_ms(const struct managed *m)

@@ -71,6 +71,10 @@ struct managed_env {
 
 	/* To be answered by managed_define() or managed_fail(). */
 	void (*read)(struct managed *m);
+
+	/* No server can be started for what an earlier one has left: see reap_by_policy(). On the
+	 * thread of a job. */
+	int (*reap)(const char *name);
 	void *arg;
 };
 

@@ -22,6 +22,7 @@
 #define REAP_MAX_ERRORS   3
 #define REAP_UNITS_EVERY  20 /* ticks */
 #define REAP_MANAGER_UNIT "ublkd.service"
+#define REAP_UNIT_MAX     (DEVICE_NAME_MAX + 16)
 
 struct reap {
 	struct ctrl *ctrl; /* NULL: not open yet */
@@ -71,21 +72,45 @@ static int reap_remove(const struct reap *rp, const struct dev_info *info, const
 	return 0;
 }
 
+/* Of the server that has, or had, the device. */
+static const char *reap_unit(const char *name, const struct device_conf *conf,
+			     char buf[static REAP_UNIT_MAX])
+{
+	if (conf && conf->manager)
+		return REAP_MANAGER_UNIT;
+	snprintf(buf, REAP_UNIT_MAX, "ublk@%.*s.service", DEVICE_NAME_MAX, name);
+	return buf;
+}
+
 static void reap_log_kept(const char *name, const struct device_conf *conf,
 			  const struct dev_info *info, const struct holders *holders)
 {
 	char by[REAP_HOLDERS_TEXT] = "in use by somebody who cannot be seen from here";
-	const bool is_managed = conf && conf->manager;
+	char unit[REAP_UNIT_MAX];
 
 	if (holders->n > 0)
 		holders_to_string(holders, by, sizeof(by));
 	log_error("ublk device %" PRIu32
 		  " has no server any more and is %s: its requests %s. Repair "
-		  "what the messages above name, then \"systemctl start %s%s%s\" goes on without "
+		  "what the messages above name, then \"systemctl %s %s\" goes on without "
 		  "loss; or give it up with \"ublkctl gc --force %s\"",
 		  info->dev_id, by, info->state == DEV_FAIL_IO ? "fail" : "wait",
-		  is_managed ? "ublkd.service" : "ublk@", is_managed ? "" : name,
-		  is_managed ? "" : ".service", name);
+		  /* which may run, with other devices */
+		  conf && conf->manager ? "reload-or-restart" : "start",
+		  reap_unit(name, conf, unit), name);
+}
+
+/*
+ * The memory of a memory device was systemd's to keep, which lets go of it with the unit that has
+ * failed. Where it was told to preserve it, or cannot say, it may still be there.
+ */
+static bool reap_has_lost_data(const char *name, const struct device_conf *conf)
+{
+	char unit[REAP_UNIT_MAX];
+	unsigned n;
+
+	return conf && conf->backend_type == &memory_conf_type &&
+	       systemd_count_stored_fds(reap_unit(name, conf, unit), &n) == 0 && n == 0;
 }
 
 /* 0: removed; 1: left as it is. */
@@ -100,6 +125,8 @@ static int reap_orphan(const struct reap *rp, const char *name, const struct dev
 	conf = reap_load_conf(name);
 	if (conf && conf->give_up == GIVE_UP_FAIL)
 		return reap_remove(rp, info, "OnGiveUp=fail");
+	if (reap_has_lost_data(name, conf))
+		return reap_remove(rp, info, "its memory has gone with the server");
 	r = orphan_try_stop(rp->ctrl, info->dev_id, holders);
 	if (r == -EBUSY) {
 		reap_log_kept(name, conf, info, holders);
@@ -256,11 +283,11 @@ static bool reap_unit_is_starting(const char *unit)
 /* 1: a server has it, or is coming: to be looked at again; 0: done with it; -errno: said. */
 static int reap_watch(struct reap *rp, const char *name, bool ask_for_units)
 {
-	char unit[DEVICE_NAME_MAX + 16];
+	char unit[REAP_UNIT_MAX];
 	pid_t owner = 0;
 	int r;
 
-	snprintf(unit, sizeof(unit), "ublk@%.*s.service", DEVICE_NAME_MAX, name);
+	reap_unit(name, NULL, unit);
 	r = state_get_owner(name, &owner);
 	if (r == -EAGAIN ||
 	    owner > 0) /* one that systemd does not stop has nobody to wait for it */

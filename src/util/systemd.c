@@ -141,11 +141,10 @@ int systemd_get_unit_state(const char *unit, enum systemd_unit_state *ret)
 	return r < 0 ? r : systemd_read_unit_state(bus, unit, ret);
 }
 
-int systemd_get_main_pid(const char *unit, pid_t *ret)
+static int systemd_get_number(const char *unit, const char *property, uint32_t *ret)
 {
 	AUTO(sd_bus_close_unref) sd_bus *bus = NULL;
 	AUTO_FREE char *path = NULL;
-	uint32_t pid;
 	int r;
 
 	r = systemd_connect(&bus);
@@ -153,11 +152,30 @@ int systemd_get_main_pid(const char *unit, pid_t *ret)
 		r = sd_bus_path_encode(SYSTEMD_PATH "/unit", unit, &path);
 	if (r >= 0)
 		r = systemd_translate(sd_bus_get_property_trivial(
-			bus, SYSTEMD_SERVICE, path, SYSTEMD_SERVICE ".Service", "MainPID", NULL,
-			SD_BUS_TYPE_UINT32, &pid));
+			bus, SYSTEMD_SERVICE, path, SYSTEMD_SERVICE ".Service", property, NULL,
+			SD_BUS_TYPE_UINT32, ret));
+	return MIN(r, 0);
+}
+
+int systemd_get_main_pid(const char *unit, pid_t *ret)
+{
+	uint32_t pid;
+	int r = systemd_get_number(unit, "MainPID", &pid);
+
 	if (r < 0)
 		return r;
 	*ret = (pid_t)pid;
+	return 0;
+}
+
+int systemd_count_stored_fds(const char *unit, unsigned *ret)
+{
+	uint32_t n;
+	int r = systemd_get_number(unit, "NFileDescriptorStore", &n);
+
+	if (r < 0)
+		return r;
+	*ret = n;
 	return 0;
 }
 

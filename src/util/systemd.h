@@ -50,6 +50,9 @@ int systemd_get_unit_state(const char *unit, enum systemd_unit_state *ret);
 /* The main process of a service; 0: it has none. Return: as systemd_get_state(). */
 int systemd_get_main_pid(const char *unit, pid_t *ret);
 
+/* What a service's store of descriptors holds. Return: as systemd_get_state(). */
+int systemd_count_stored_fds(const char *unit, unsigned *ret);
+
 /* "active", ... as systemctl says; "unknown" */
 const char *systemd_unit_state_to_string(enum systemd_unit_state state);
 

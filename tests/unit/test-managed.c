@@ -33,6 +33,7 @@ static struct {
 	unsigned n_devices;
 	unsigned n_confs;
 	unsigned n_reads;
+	unsigned n_reaps;
 	unsigned n_changes;
 	enum managed_state changed_to;
 	struct job *job; /* at most one */
@@ -190,7 +191,16 @@ static void on_read(struct managed *m)
 }
 
 static uint64_t n_turns;
-static const struct managed_env env = {.n_turns = &n_turns, .changed = on_changed, .read = on_read};
+static int on_reap(const char *name)
+{
+	assert_string_equal(name, "data");
+	assert_int_equal(fake.n_devices, 0); /* its lock is free */
+	fake.n_reaps++;
+	return 0;
+}
+
+static const struct managed_env env = {
+	.n_turns = &n_turns, .changed = on_changed, .read = on_read, .reap = on_reap};
 
 static void run_job(struct managed *m)
 {
@@ -531,6 +541,7 @@ static void test_a_failure_is_tried_again_more_and_more_seldom(void **state)
 		assert_int_equal(m->state, MANAGED_FAILED);
 		assert_string_equal(m->reason, "cannot start: Input/output error");
 		assert_int_equal(managed_get_delay_ms(m), want_ms[i]);
+		assert_int_equal(fake.n_reaps, i >= 9); /* once, after ten */
 		fake.conf_to_read = new_conf(1);
 		managed_event(m, MANAGED_TIMER);
 		assert_int_equal(fake.n_reads, i + 1);
@@ -549,8 +560,21 @@ static void test_what_does_not_get_better_is_not_tried_again(void **state)
 		fake.start = errors[i];
 		run_job(m);
 		assert_int_equal(managed_get_delay_ms(m), 0);
+		assert_int_equal(fake.n_reaps, 1);
 		finish(m);
 	}
+}
+
+static void test_only_a_start_that_fails_is_given_up(void **state)
+{
+	struct managed *m = reach(MANAGED_RUNNING);
+
+	fake.reload = -EUCLEAN;
+	define(m, 2);
+	run_job(m);
+	assert_int_equal(m->state, MANAGED_RUNNING);
+	finish(m);
+	assert_int_equal(fake.n_reaps, 0);
 }
 
 static void test_a_lost_device_is_made_anew(void **state)
@@ -620,6 +644,7 @@ int main(void)
 		cmocka_unit_test(test_a_bad_definition_fails_only_what_is_not_there),
 		cmocka_unit_test(test_a_failure_is_tried_again_more_and_more_seldom),
 		cmocka_unit_test(test_what_does_not_get_better_is_not_tried_again),
+		cmocka_unit_test(test_only_a_start_that_fails_is_given_up),
 		cmocka_unit_test(test_a_lost_device_is_made_anew),
 		cmocka_unit_test(test_users_outrank_udev),
 		cmocka_unit_test(test_drained_devices_are_handed_over),

@@ -78,6 +78,8 @@ int ctrl_del_dev_async(struct ctrl *c, uint32_t dev_id)
 static bool is_held, is_stopping;
 static enum systemd_unit_state unit_state;
 static pid_t main_pid;
+static int n_stored_fds; /* -errno: systemd does not tell */
+static char store_of[80];
 static unsigned n_pauses;
 static int lock_to_close; /* by the first pause: a server ends; -1: none */
 
@@ -114,6 +116,16 @@ int __wrap_systemd_get_main_pid(const char *unit, pid_t *ret)
 	return 0;
 }
 
+int __wrap_systemd_count_stored_fds(const char *unit, unsigned *ret);
+int __wrap_systemd_count_stored_fds(const char *unit, unsigned *ret)
+{
+	snprintf(store_of, sizeof(store_of), "%s", unit);
+	if (n_stored_fds < 0)
+		return n_stored_fds;
+	*ret = (unsigned)n_stored_fds;
+	return 0;
+}
+
 int __wrap_nanosleep(const struct timespec *ts, struct timespec *left);
 int __wrap_nanosleep(const struct timespec *ts, struct timespec *left)
 {
@@ -142,6 +154,7 @@ static int setup(void **state)
 	is_held = is_stopping = false;
 	unit_state = SYSTEMD_UNIT_FAILED;
 	main_pid = 0;
+	n_stored_fds = 1;
 	n_pauses = 0;
 	lock_to_close = -1;
 	said[0] = '\0';
@@ -240,6 +253,33 @@ static void test_policy(void **state)
 	setup(state);
 }
 
+/* Whoever waited for what was only in memory would wait for ever. */
+static void test_lost_memory_is_not_kept(void **state)
+{
+	const struct {
+		const char *rest, *unit;
+		int n_stored_fds;
+		bool left;
+	} cases[] = {
+		{"", "ublk@data.service", 0, false},
+		{"", "ublk@data.service", 1, true}, /* FileDescriptorStorePreserve=yes */
+		{"", "ublk@data.service", -EHOSTDOWN, true},
+		{"[Boot]\nManager=yes\n", "ublkd.service", 0, false},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		setup(state);
+		close(add("data", 2, DEV_QUIESCED, cases[i].rest));
+		is_held = true;
+		n_stored_fds = cases[i].n_stored_fds;
+		assert_int_equal(reap_by_policy("data"), 0);
+		assert_int_equal(is_left("data", 2), cases[i].left);
+		assert_string_equal(store_of, cases[i].unit);
+		assert_int_equal(teardown(state), 0);
+	}
+	setup(state);
+}
+
 static void test_definition_in_force_counts(void **state)
 {
 	int fd = add("data", 2, DEV_QUIESCED, FAIL);
@@ -281,6 +321,11 @@ static void test_what_the_manager_left(void **state)
 {
 	close(add("data", 2, DEV_QUIESCED, "[Boot]\nManager=yes\n"));
 	close(add("other", 3, DEV_QUIESCED, ""));
+	is_held = true;
+	assert_int_equal(reap_by_policy(STATE_MANAGER), 0);
+	assert_true(is_left("data", 2));
+	assert_non_null(strstr(said, "systemctl reload-or-restart ublkd.service"));
+	is_held = false;
 	assert_int_equal(reap_by_policy(STATE_MANAGER), 0);
 	assert_false(is_left("data", 2));
 	assert_true(is_left("other", 3));
@@ -352,6 +397,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_policy),
+		TEST(test_lost_memory_is_not_kept),
 		TEST(test_definition_in_force_counts),
 		TEST(test_served_device_is_left_alone),
 		TEST(test_nothing_is_there),

@@ -21,6 +21,7 @@ struct fake {
 	char asked_for[128]; /* path of the unit */
 	uint32_t job_id;     /* of that unit */
 	uint32_t main_pid;
+	uint32_t n_stored_fds;
 };
 
 static char dir[64], socket_path[96];
@@ -50,15 +51,18 @@ static const sd_bus_vtable unit_vtable[] = {
 	SD_BUS_VTABLE_END,
 };
 
-static int fake_get_pid(sd_bus *bus, const char *path, const char *interface, const char *property,
-			sd_bus_message *reply, void *arg, sd_bus_error *error)
+static int fake_get_number(sd_bus *bus, const char *path, const char *interface,
+			   const char *property, sd_bus_message *reply, void *arg,
+			   sd_bus_error *error)
 {
 	return sd_bus_message_append(reply, "u", *(const uint32_t *)arg);
 }
 
 static const sd_bus_vtable service_vtable[] = {
 	SD_BUS_VTABLE_START(0),
-	SD_BUS_PROPERTY("MainPID", "u", fake_get_pid, offsetof(struct fake, main_pid), 0),
+	SD_BUS_PROPERTY("MainPID", "u", fake_get_number, offsetof(struct fake, main_pid), 0),
+	SD_BUS_PROPERTY("NFileDescriptorStore", "u", fake_get_number,
+			offsetof(struct fake, n_stored_fds), 0),
 	SD_BUS_VTABLE_END,
 };
 
@@ -207,6 +211,18 @@ static void test_main_process(void **state)
 	}
 }
 
+static void test_stored_descriptors(void **state)
+{
+	struct fake f = {.main_pid = 5, .n_stored_fds = 3};
+	unsigned got = 0;
+
+	fake_start(&f);
+	assert_int_equal(systemd_count_stored_fds("ublk@mem.service", &got), 0);
+	fake_stop(&f);
+	assert_int_equal(got, 3);
+	assert_string_equal(f.asked_for, "/org/freedesktop/systemd1/unit/ublk_40mem_2eservice");
+}
+
 static void test_machine_goes_down(void **state)
 {
 	const struct {
@@ -242,6 +258,7 @@ static void test_no_systemd(void **state)
 	enum systemd_state got = SYSTEMD_UNKNOWN;
 	enum systemd_unit_state unit = SYSTEMD_UNIT_UNKNOWN;
 	bool stopping;
+	unsigned n;
 	pid_t pid;
 	struct fake f = {.hangs_up = true};
 
@@ -250,6 +267,7 @@ static void test_no_systemd(void **state)
 	assert_int_equal(systemd_get_unit_state("x.service", &unit), -EHOSTDOWN);
 	assert_int_equal(systemd_is_stopping(&stopping), -EHOSTDOWN);
 	assert_int_equal(systemd_get_main_pid("x.service", &pid), -EHOSTDOWN);
+	assert_int_equal(systemd_count_stored_fds("x.service", &n), -EHOSTDOWN);
 
 	fake_start(&f);
 	assert_int_equal(systemd_get_state(&got), -EHOSTDOWN);
@@ -281,6 +299,7 @@ int main(void)
 		cmocka_unit_test(test_state_of_the_system),
 		cmocka_unit_test(test_state_of_a_unit),
 		cmocka_unit_test(test_main_process),
+		cmocka_unit_test(test_stored_descriptors),
 		cmocka_unit_test(test_machine_goes_down),
 		cmocka_unit_test(test_no_systemd),
 	};

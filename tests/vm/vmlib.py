@@ -157,11 +157,11 @@ class Guest:
     """One boot. `jobs` are (timeout, name, script text) that its runner works off."""
 
     def __init__(self, row, kind, work, dest=None, files=(), data_disk=None, memory=2048, smp=2, append="",
-                 env=None, shutdown=True, icount=False, qemu=()):
+                 env=None, shutdown=True, icount=False, extra=None, qemu=()):
         self.row, self.kind, self.work, self.dest = row, kind, Path(work), dest
         self.files, self.data_disk, self.memory, self.smp, self.append = list(files), data_disk, memory, smp, append
         self.env = env or {}
-        self.shutdown, self.icount, self.qemu = shutdown, icount, list(qemu)
+        self.shutdown, self.icount, self.extra, self.qemu = shutdown, icount, extra, list(qemu)
         if dest is not None and (Path(dest).parent / "sanitized").exists():
             # the shadow memory may be where more random bits put a program
             self.append += " sysctl.vm.mmap_rnd_bits=28"
@@ -216,6 +216,9 @@ class Guest:
                  ("scratch0", w / "scratch0.img", ""), ("scratch1", w / "scratch1.img", "")]
         if self.data_disk:
             disks.append(("data", self.data_disk, ""))
+        if self.extra:
+            suite = ROWS[self.row][0].removeprefix("tree-")
+            disks.append(("extra", prepared(f"{self.extra}-{suite}") / "extra.img", "readonly=on"))
         machine = ["-accel", "tcg,thread=multi", "-smp", str(self.smp), "-cpu", "max"]
         if self.icount:
             # One virtual nanosecond for one instruction, idle time skipped: what is measured in time is a count. One

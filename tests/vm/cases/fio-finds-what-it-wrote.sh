@@ -9,7 +9,7 @@
 scratch_fs
 size=4M
 jobs=3
-((VM_LONG == 0)) || size=48M
+((VM_LONG == 0)) || size=16M
 
 define() {
 	cat >verify.conf <<-X

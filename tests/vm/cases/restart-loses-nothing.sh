@@ -6,7 +6,9 @@
 # sees an error, and the pause is about what it takes to start a process.
 . "$VM_LIB/common.sh"
 . "$VM_LIB/load.sh"
-restarts=$((VM_LONG ? 50 : 5))
+. "$VM_LIB/service.sh"
+full=$((VM_LONG && VM_ROW == 2)) # a quarter of an hour
+restarts=$((full ? 50 : VM_LONG ? 10 : 5))
 mkfs.ext4 -q -N 64 "$SCRATCH0"
 mkdir fs mnt
 mount "$SCRATCH0" fs
@@ -23,35 +25,25 @@ for name in data plain; do
 		Path=$WORK/fs/$name.img
 		Create=sparse
 	X
-	mkdir -p "/run/systemd/system/ublk@$name.service.d"
-	printf '[Unit]\nStartLimitIntervalSec=0\n' >"/run/systemd/system/ublk@$name.service.d/50-test.conf"
-	at_exit rm -r "/run/systemd/system/ublk@$name.service.d"
+	without_start_limit "ublk@$name.service"
 done
 node=$(start_device data.conf)
 mkfs.ext4 -q "$node"
 mount "$node" mnt
 at_exit umount -q -l mnt
-show() { systemctl show -P "$1" "ublk@${2:-data}.service"; }
-mount_id() { awk -v d="$PWD/mnt" '$5 == d { print $1 }' /proc/self/mountinfo; }
-id=$(mount_id)
+id=$(mount_id "$PWD/mnt")
 [[ -n $id ]]
-n_starts=0
-# restart WHAT
+# restart, replace: under the mount, which stays
 restart() {
-	local pid
-	pid=$(show MainPID)
-	event "$1"
-	systemctl restart ublk@data.service || fail "$(journalctl -q -b -o cat -u ublk@data.service | tail -n 30)"
-	n_starts=$((n_starts + 1))
-	[[ $(show ActiveState) == active && $(show MainPID) != "$pid" && $(show NRestarts) == 0 ]]
-	[[ $(mount_id) == "$id" && $(ls /sys/class/ublk-char) == "ublkc${node#/dev/ublkb}" ]]
+	restart_unit ublk@data.service
+	check
 }
 replace() {
-	cp -p /usr/sbin/ublkd /usr/sbin/ublkd.new
-	mv /usr/sbin/ublkd.new /usr/sbin/ublkd
-	[[ $(readlink "/proc/$(show MainPID)/exe") == '/usr/sbin/ublkd (deleted)' ]]
-	restart replace
-	[[ $(readlink "/proc/$(show MainPID)/exe") == /usr/sbin/ublkd ]]
+	replace_binary ublk@data.service
+	check
+}
+check() {
+	[[ $(mount_id "$PWD/mnt") == "$id" && $(ls /sys/class/ublk-char) == "ublkc${node#/dev/ublkb}" ]]
 }
 ms_of() {
 	local start=${EPOCHREALTIME/./}
@@ -62,18 +54,18 @@ ms_of() {
 # The figures, without a load that takes the processors from the new server.
 truncate -s 1M mnt/pauses
 pauses_begin "$PWD/mnt/pauses"
-for ((i = 0; i < (VM_LONG ? 50 : 3); i++)); do
-	restart restart
+for ((i = 0; i < (full ? 20 : 3); i++)); do
+	restart
 done
 pass_time 200
 pauses_end 'a restart' "$i"
 install_definition plain.conf
-for ((i = 0; i < (VM_LONG ? 15 : 3); i++)); do
+for ((i = 0; i < (full ? 9 : 3); i++)); do
 	ms_of ublkd --version >>version.ms
 	ms_of systemctl start ublk@plain.service >>start.ms
 	systemctl stop ublk@plain.service
 	ms_of systemctl restart ublk@data.service >>restart.ms
-	n_starts=$((n_starts + 1))
+	n_restarts=$((n_restarts + 1))
 done
 echo "figure: median of $i: ublkd --version $(median <version.ms) ms, systemctl start $(median <start.ms) ms," \
 	"systemctl restart $(median <restart.ms) ms"
@@ -84,7 +76,7 @@ fio_begin "$PWD/mnt/fio"
 pauses_begin "$PWD/mnt/pauses"
 for ((i = 0; i < restarts; i++)); do
 	pass_time $((RANDOM % 500))
-	restart restart
+	restart
 	pass_time $((RANDOM % 500))
 	replace
 done
@@ -93,11 +85,11 @@ torture_end
 fio_end
 pauses_end 'a restart under load' $((2 * restarts))
 wait_until 20 nobody_waits
-[[ $(mount_id) == "$id" ]]
+check
 umount mnt
 fsck.ext4 -fn "$node"
 ! kernel_log | grep -E "(I/O error|Buffer I/O).*${node#/dev/}|EXT4-fs (error|warning)" || fail "the kernel has seen errors"
 journalctl --sync
-(($(journalctl -q -b -o cat UBLKD_DEVICE=data | grep -c 'took over ublk device') == n_starts))
+(($(journalctl -q -b -o cat UBLKD_DEVICE=data | grep -c 'took over ublk device') == n_restarts))
 stop_name data
 [[ ! -e /run/ublkd/data && -z $(ls /run/ublkd/udev) && -z $(ls /sys/class/ublk-char) ]]

@@ -5,7 +5,7 @@
 # neither memory nor files nor kernel threads become more.
 . "$VM_LIB/common.sh"
 rounds=60
-((VM_LONG == 0)) || rounds=1000
+((VM_LONG == 0)) || rounds=$((VM_ROW == 2 ? 1000 : 200))
 cat >"$WORK/round.conf" <<-E
 	[Device]
 	Size=16M

@@ -9,26 +9,14 @@
 . "$VM_LIB/load.sh"
 scratch_fs
 kills=$((VM_LONG ? 200 : 20))
-cat >killed.conf <<-X
-	[Device]
-	Size=96M
-	[Queues]
-	Count=2
-	Depth=16
-	[Backend]
-	Type=file
-	Path=$WORK/fs/killed.img
-	Create=sparse
-X
+define_file killed 96M 2 16
 serve killed
 node=$dev
 : >all.log
-
-is_up() { grep -q 'ready: ' killed.log; }
 # kill_one WAIT: and start the next. With WAIT, only when this one is up and has served for a random time.
 kill_one() {
 	if [[ $1 == wait ]]; then
-		wait_until 60 is_up || fail "not up: $(cat all.log killed.log)"
+		comes_up killed
 		pass_time $((RANDOM % 400))
 	else
 		pass_time $((RANDOM % 200))
@@ -37,12 +25,7 @@ kill_one() {
 	event "kill $server"
 	kill -KILL "$server"
 	{ wait "$server"; } 2>/dev/null || (($? == 137))
-	# with nothing in between that takes time
-	mv killed.log last.log
-	ublkd serve killed >killed.log 2>&1 &
-	server=$!
-	echo "$server" >killed.pid
-	cat last.log >>all.log
+	next_server killed
 }
 ms_of() {
 	local start=${EPOCHREALTIME/./}
@@ -55,7 +38,7 @@ pauses_begin "$dev" --offset=80M
 for ((i = 0; i < (VM_LONG ? 50 : 5); i++)); do
 	kill_one wait
 done
-wait_until 60 is_up
+comes_up killed
 pass_time 200
 pauses_end 'SIGKILL' "$i"
 echo "figure: ublkd --version takes $(for i in {1..5}; do ms_of ublkd --version | tail -n 1; done | median) ms"
@@ -71,15 +54,14 @@ for ((i = 0; i < kills; i++)); do
 	else
 		kill_one any
 	fi
-	[[ $(ls /sys/class/ublk-char) == "ublkc${node#/dev/ublkb}" ]] || fail "devices: $(ls /sys/class/ublk-char)"
+	is_only_device "$node"
 done
-wait_until 60 is_up || fail "not up: $(<killed.log)"
+comes_up killed
 torture_end
 fio_end
 pauses_end 'SIGKILL under load' "$kills"
 wait_until 20 nobody_waits
-cat killed.log >>all.log
-(($(grep -c 'took over ublk device' all.log) >= kills / 2))
+(($(took_over killed) >= kills / 2))
 ! kernel_log | grep -E "(I/O|Buffer I/O) error.*${node#/dev/}" || fail "the kernel has seen errors"
 [[ $(device_of killed) == "$node" ]]
 stop_and_look "$node"

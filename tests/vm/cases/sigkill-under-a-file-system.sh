@@ -6,7 +6,9 @@
 # was synced is there, and fsck finds nothing to do.
 . "$VM_LIB/common.sh"
 . "$VM_LIB/load.sh"
-kills=$((VM_LONG ? 200 : 5))
+. "$VM_LIB/service.sh"
+full=$((VM_LONG && VM_ROW == 2)) # half an hour
+kills=$((full ? 200 : VM_LONG ? 20 : 5))
 mkfs.ext4 -q -N 64 "$SCRATCH0"
 mkdir fs mnt
 mount "$SCRATCH0" fs
@@ -22,30 +24,25 @@ cat >killed.conf <<-X
 	Path=$WORK/fs/killed.img
 	Create=sparse
 X
-# more starts than the unit allows within a minute
-mkdir -p /run/systemd/system/ublk@killed.service.d
-printf '[Unit]\nStartLimitIntervalSec=0\n' >/run/systemd/system/ublk@killed.service.d/50-test.conf
-at_exit rm -r /run/systemd/system/ublk@killed.service.d
+without_start_limit ublk@killed.service
 node=$(start_device killed.conf)
 mkfs.ext4 -q "$node"
 mount "$node" mnt
 at_exit umount -q -l mnt
-show() { systemctl show -P "$1" ublk@killed.service; }
-is_back() { [[ $(show ActiveState) == active && $(show MainPID) != "$1" ]]; }
 # kill_one: and wait for the next. Asked of the device at first: systemctl costs the new server much time here.
 kill_one() {
 	local pid
-	pid=$(show MainPID)
+	pid=$(unit_has ublk@killed.service MainPID)
 	event "kill $pid"
 	kill -KILL "$pid"
 	timeout 60 dd if="$node" of=/dev/null bs=4096 count=1 iflag=direct status=none
-	wait_until 60 is_back "$pid"
+	wait_until 60 is_back ublk@killed.service "$pid"
 }
 
 # The figure, without a load that takes the processors from the new server.
 truncate -s 1M mnt/pauses
 pauses_begin "$PWD/mnt/pauses"
-alone=$((VM_LONG ? 50 : 3))
+alone=$((full ? 20 : 3))
 for ((i = 0; i < alone; i++)); do
 	kill_one
 done
@@ -73,7 +70,7 @@ for ((i = 0; i < kills; i++)); do
 	pass_time $((RANDOM % 1000))
 	kill_one
 done
-[[ $(show NRestarts) == $((kills + alone)) ]]
+[[ $(unit_has ublk@killed.service NRestarts) == $((kills + alone)) ]]
 pass_time 500
 touch writer.enough
 wait_until 120 is_gone "$writer"

@@ -1,12 +1,12 @@
 # guest: full
 # rows: 2 3
 # timeout: 240
-# timeout-long: 3600
+# timeout-long: 1200
 # Starting and stopping one device again and again by systemd: the same number each time, and
 # neither the kernel nor systemd nor the journal has more than before.
 . "$VM_LIB/common.sh"
 rounds=20
-((VM_LONG == 0)) || rounds=1000
+((VM_LONG == 0)) || rounds=150
 cat >"$WORK/cycle.conf" <<-E
 	[Device]
 	Size=16M

@@ -10,7 +10,7 @@
 . "$VM_LIB/serve.sh"
 . "$VM_LIB/manage.sh"
 rounds=3 together=4
-((VM_LONG == 0)) || rounds=100 together=16
+((VM_LONG == 0)) || rounds=30 together=16
 modprobe ublk_drv
 mkdir -p img
 

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # shellcheck shell=bash
 # Sourced by every case, in both kinds of guest. Gives $WORK (empty directory of this case), $SCRATCH0 and $SCRATCH1
-# (empty disks of 4 GiB), $VM_KIND, $VM_ROW, $VM_LONG (0 or 1), and the functions below. No bare sleep: wait_until.
+# (empty disks of 4 GiB), $VM_KIND, $VM_ROW, $VM_LONG (0 or 1), $VM_EXTRA if the header asks for it, and the functions
+# below. No bare sleep: wait_until.
 set -euo pipefail
 : "${WORK:?}" "${VM_LIB:?}"
 cd "$WORK"

@@ -12,6 +12,16 @@ scratch_fs() {
 	at_exit umount "$WORK/fs"
 }
 
+# define_file NAME SIZE QUEUES DEPTH [LINE...]: $WORK/NAME.conf, a device of a file on scratch_fs; lines of [Backend] and
+# of further sections follow
+define_file() {
+	{
+		printf '[Device]\nSize=%s\n[Queues]\nCount=%s\nDepth=%s\n' "${@:2:3}"
+		printf '[Backend]\nType=file\nPath=%s\nCreate=sparse\n' "$WORK/fs/$1.img"
+		(($# < 5)) || printf '%s\n' "${@:5}"
+	} >"$WORK/$1.conf"
+}
+
 # queue_attr DEV NAME: of /sys/block/ublkbN/queue
 queue_attr() { cat "/sys/block/${1#/dev/}/queue/$2"; }
 

@@ -38,6 +38,32 @@ stop_server() {
 	end_server 0
 }
 
+# next_server NAME: at once after the end of the last one, with nothing in between that takes time. Its log is
+# $WORK/NAME.log, those of all before it are in $WORK/all.log.
+next_server() {
+	mv "$WORK/$1.log" "$WORK/last.log"
+	ublkd serve "$1" >"$WORK/$1.log" 2>&1 9<&- &
+	server=$!
+	echo "$server" >"$WORK/$1.pid"
+	cat "$WORK/last.log" >>"$WORK/all.log"
+}
+
+# comes_up NAME: the last server is ready
+comes_up() {
+	wait_until 60 _is_up_or_gone "$1" || true
+	_is_up "$1" || fail "not up: $(cat "$WORK/all.log" "$WORK/$1.log")"
+}
+_is_up() { grep -q 'ready: ' "$WORK/$1.log"; }
+_is_up_or_gone() { _is_up "$1" || is_gone "$server"; }
+
+# is_only_device DEV: no other one is there, and none has come and gone in its place
+is_only_device() {
+	[[ $(ls /sys/class/ublk-char) == "ublkc${1#/dev/ublkb}" ]] || fail "devices: $(ls /sys/class/ublk-char)"
+}
+
+# took_over NAME: how many servers of it have, this one included
+took_over() { cat "$WORK/all.log" "$WORK/$1.log" | grep -c 'took over ublk device' || true; }
+
 # kill_server: SIGKILL
 kill_server() {
 	kill -KILL "$server"
