@@ -113,20 +113,18 @@ static enum io_op io_op_decode(uint32_t op_flags)
 void io_desc_decode(const void *map, uint32_t desc_size_bytes, uint16_t tag,
 		    struct io_desc *ret_desc)
 {
-	const uint8_t *at = (const uint8_t *)map + (size_t)tag * desc_size_bytes;
-	struct ublksrv_io_desc k;
-
-	memcpy(&k, at, sizeof(k));
+	/* The kernel's struct, at a place that is a multiple of 8. */
+	const struct ublksrv_io_desc *k =
+		(const void *)((const uint8_t *)map + (size_t)tag * desc_size_bytes);
 	/* A flush is of the whole device; as its place kernels give sector -1. */
-	if ((k.op_flags & UBLK_IO_OP_MASK) == UBLK_IO_OP_FLUSH)
-		k.start_sector = k.nr_sectors = 0;
-	*ret_desc = (struct io_desc){
-		.op = io_op_decode(k.op_flags),
-		.flags = k.op_flags >> FLAGS_SHIFT & FLAGS_MASK,
-		/* never wraps to a place on the device */
-		.offset_bytes = MIN(k.start_sector, UINT64_MAX >> SECTOR_SHIFT) << SECTOR_SHIFT,
-		.len_bytes = (uint64_t)k.nr_sectors << SECTOR_SHIFT,
-	};
+	bool has_range = (k->op_flags & UBLK_IO_OP_MASK) != UBLK_IO_OP_FLUSH;
+	/* never wraps to a place on the device */
+	uint64_t sector = MIN(k->start_sector, UINT64_MAX >> SECTOR_SHIFT);
+
+	ret_desc->op = io_op_decode(k->op_flags);
+	ret_desc->flags = k->op_flags >> FLAGS_SHIFT & FLAGS_MASK;
+	ret_desc->offset_bytes = has_range ? sector << SECTOR_SHIFT : 0;
+	ret_desc->len_bytes = has_range ? (uint64_t)k->nr_sectors << SECTOR_SHIFT : 0;
 }
 
 const char *io_op_to_string(enum io_op op)

@@ -81,7 +81,7 @@ uint64_t io_user_copy_offset_bytes(uint16_t queue, uint16_t tag, uint32_t offset
 size_t io_desc_map_len_bytes(uint16_t depth, uint32_t desc_size_bytes);
 uint64_t io_desc_map_offset_bytes(uint16_t queue, uint32_t desc_size_bytes);
 
-/* Decode the descriptor of @tag in a mapping of that stride. Sectors are 512 bytes, always. */
+/* Decode the descriptor of @tag in a mapping of that stride, which begins at a multiple of 8. Sectors are 512 bytes, always. */
 void io_desc_decode(const void *map, uint32_t desc_size_bytes, uint16_t tag,
 		    struct io_desc *ret_desc);
 

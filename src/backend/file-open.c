@@ -159,6 +159,16 @@ static int file_find(const struct backend_request *req, struct backend *b)
 	return 0;
 }
 
+/* When somebody read the device last is not when somebody read the file, and costs every read some
+ * time. Only the file's owner may say so, and whoever has CAP_FOWNER. */
+static void file_keep_atime(const struct backend *b)
+{
+	int flags = fcntl(b->fd, F_GETFL);
+
+	if (flags >= 0)
+		(void)fcntl(b->fd, F_SETFL, flags | O_NOATIME);
+}
+
 int file_open_backing(const struct backend_request *req, struct backend *b)
 {
 	const struct file_conf *conf = req->conf;
@@ -174,6 +184,7 @@ int file_open_backing(const struct backend_request *req, struct backend *b)
 		b->created = false; /* whoever was quicker to lock it has it now */
 		return r;
 	}
+	file_keep_atime(b);
 	b->allocated = !b->is_block && conf->create == FILE_CREATE_PREALLOC;
 	return file_set_size(req, b);
 }

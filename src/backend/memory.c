@@ -63,6 +63,12 @@ static uint8_t *memory_data(struct backend *b)
 
 static bool memory_is_populated(const struct backend *b, uint64_t first, uint64_t end)
 {
+	/* most requests are of one page */
+	if (end - first == 1)
+		return atomic_load_explicit(&b->populated[first / MEMORY_WORD_PAGES],
+					    memory_order_relaxed) >>
+			       first % MEMORY_WORD_PAGES &
+		       1;
 	for (uint64_t w = first / MEMORY_WORD_PAGES; w * MEMORY_WORD_PAGES < end; w++) {
 		uint64_t mask = memory_mask(w, first, end);
 
@@ -326,6 +332,7 @@ const struct backend_ops memory_backend = {
 	.io =
 		&(const struct io_ops){
 			.data = IO_CAN(IO_DATA_KERNEL),
+			.at_once = true,
 			.submit = memory_submit,
 			.on_cqe = memory_on_cqe,
 		},

@@ -77,5 +77,10 @@ const struct backend_ops null_backend = {
 	.write = null_write,
 	.resize = null_resize,
 	.close = null_close,
-	.io = &(const struct io_ops){.data = IO_CAN(IO_DATA_KERNEL), .submit = null_submit},
+	.io =
+		&(const struct io_ops){
+			.data = IO_CAN(IO_DATA_KERNEL),
+			.at_once = true,
+			.submit = null_submit,
+		},
 };

@@ -78,6 +78,7 @@ struct io_ops {
 	 * io->buf. A request whose data is elsewhere comes with a buffer all the same.
 	 */
 	unsigned data;
+	bool at_once; /* requests complete within submit(), but for rare ones */
 	/* optional; *ret_ctx is what the others get, else they get the struct backend */
 	int (*queue_init)(struct backend *b, struct queue *q, void **ret_ctx);
 	void (*queue_deinit)(void *ctx); /* optional */

@@ -179,16 +179,22 @@ static void queue_refuse(struct queue *q, struct io *io, int r)
 	io_complete_final(io, r);
 }
 
-static bool queue_must_wait(struct queue *q, struct io *io)
+/* Not inlined: most devices have no limits. */
+static __attribute__((noinline)) bool queue_admit(struct queue *q, struct io *io)
 {
-	struct throttle *t = q->config.throttle;
-
-	if (!t || !throttle_is_on(t) || q->state != QUEUE_SERVING ||
-	    throttle_admit(&q->throttle, t, io, queue_now_ns()))
-		return false;
+	if (q->state != QUEUE_SERVING ||
+	    throttle_admit(&q->throttle, q->config.throttle, io, queue_now_ns()))
+		return true;
 	io_go(io, IO_WAITING);
 	q->worker->throttled = true;
-	return true;
+	return false;
+}
+
+static bool queue_must_wait(struct queue *q, struct io *io)
+{
+	const struct throttle *t = q->config.throttle;
+
+	return t && throttle_is_on(t) && !queue_admit(q, io);
 }
 
 uint64_t queue_release(struct queue *q, uint64_t now_ns)
