@@ -40,6 +40,9 @@ set_up() {
 	mkfs.ext4 -q -E lazy_itable_init=0,lazy_journal_init=0,nodiscard /dev/ram0
 	mkdir -p /backing /etc/ublk
 	mount -o commit=900 /dev/ram0 /backing
+	# nor of the disk of the root file system
+	mount -t tmpfs tmpfs /etc/ublk
+	mount -o remount,commit=900 /
 	for image in raw loop-direct served-direct; do
 		dd if=/dev/zero of=/backing/$image bs=1M count=64 oflag=direct conv=fsync status=none
 	done

@@ -185,7 +185,8 @@ class Guest:
         for _, name, script in jobs:
             (payload / "cases" / f"{name}.sh").write_text(script)
         (payload / "list").write_text("".join(f"{limit} {name}\n" for limit, name, _ in jobs))
-        env = {"VM_TOKEN": self.token, "VM_KIND": self.kind, "VM_ROW": self.row, "VM_LONG": 0, **self.env}
+        env = {"VM_TOKEN": self.token, "VM_KIND": self.kind, "VM_ROW": self.row, "VM_LONG": 0,
+               "VM_ICOUNT": int(self.icount), **self.env}
         if seconds := os.environ.get("VM_TORTURE_SECONDS"):
             env["VM_TORTURE_SECONDS"] = int(seconds)
         (payload / "env").write_text("".join(f"{k}={v}\n" for k, v in env.items()))
@@ -228,7 +229,8 @@ class Guest:
                        "-cpu", "max,-erms,-fsrm"]
             self.append += (" nokaslr norandmaps tsc=reliable no_timer_check nowatchdog audit=0"
                             # threads of the kernel that begin when they like
-                            " transparent_hugepage=never cryptomgr.notests damon_stat.enabled=N")
+                            " transparent_hugepage=never cryptomgr.notests damon_stat.enabled=N"
+                            " sysctl.kernel.hung_task_timeout_secs=0")
         command = [str(qemu / "qemu"), "-nodefaults", *machine, "-m", str(self.memory), "-nic", "none", "-no-reboot", "-display", "none",
                    "-kernel", str(kernel / "vmlinuz"), "-initrd", str(w / "initrd.cpio"),
                    "-append", f"console=ttyS0 quiet loglevel=7 log_buf_len=4M panic=-1 random.trust_cpu=on tsc=nowatchdog "
