@@ -421,9 +421,6 @@ static int device_go_live(struct device *d)
 		return device_log_start(d, CTRL_START_DEV, r);
 	device_go(d, DEVICE_LIVE);
 	step_reached("live");
-	/* Where nothing waits for anything, it is not worth its cost. */
-	if (d->ops->io->at_once)
-		(void)node_set_no_throttling(d->info.dev_id);
 	/* The spare slot is no use to anybody if the kernel gives it out. */
 	if (d->info.depth > d->conf->depth) {
 		r = node_set_depth(d->info.dev_id, d->conf->depth);

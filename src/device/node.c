@@ -123,11 +123,6 @@ int node_set_depth(uint32_t dev_id, unsigned n_requests)
 	return node_write_attribute(dev_id, "queue/nr_requests", value);
 }
 
-int node_set_no_throttling(uint32_t dev_id)
-{
-	return node_write_attribute(dev_id, "queue/wbt_lat_usec", "0");
-}
-
 int node_trigger(uint32_t dev_id, const char *action)
 {
 	return node_write_attribute(dev_id, "uevent", action);

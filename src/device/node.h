@@ -33,13 +33,6 @@ int node_wait(int watch_fd, uint32_t dev_id, const char *name, unsigned timeout_
  */
 int node_set_depth(uint32_t dev_id, unsigned n_requests);
 
-/**
- * node_set_no_throttling() - no time is taken of requests, and write-back is not held back for reads
- *
- * Silent. Return: as node_set_depth(); -ENOENT, -EINVAL: this kernel does not do it anyway.
- */
-int node_set_no_throttling(uint32_t dev_id);
-
 /* Have udev look at the properties of a device again, as with an event of this action. Silent. 0 or
  * -errno. */
 int node_trigger(uint32_t dev_id, const char *action);

@@ -80,8 +80,6 @@ is_good() { ublkctl check "$1" >"$log" 2>&1; }
 serve() {
 	log=/tmp/$1.log
 	cp "$plan.d/$1.conf" /etc/ublk/
-	# what a server that does not know the key does anyway
-	is_good "$1" || sed -i '/^BatchIO=no$/d' "/etc/ublk/$1.conf"
 	if ! is_good "$1"; then
 		echo "skipped $1 $(sed 's/^[^ ]*: //' "$log" | head -n 1)"
 		rm "/etc/ublk/$1.conf"
