@@ -209,21 +209,3 @@ uint64_t conf_digest_text(uint64_t digest, const char *text)
 	while (*text++);
 	return digest;
 }
-
-uint64_t conf_digest(uint64_t digest, const struct conf_section *section)
-{
-	for (const struct conf_key *k = section->keys; k->name; k++) {
-		const void *field = conf_get_field(k, section->obj);
-		char number[24];
-
-		digest = conf_digest_text(digest, section->name);
-		digest = conf_digest_text(digest, k->name);
-		if (k->width == 0) {
-			digest = conf_digest_text(digest, conf_get_string(field) ?: "");
-			continue;
-		}
-		snprintf(number, sizeof(number), "%" PRIu64, conf_get_number(k, field));
-		digest = conf_digest_text(digest, number);
-	}
-	return digest;
-}

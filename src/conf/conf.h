@@ -114,4 +114,3 @@ void conf_clear(const struct conf_key *keys, void *obj);
 #define CONF_DIGEST_INIT 0xcbf29ce484222325ULL /* FNV-1a */
 
 uint64_t conf_digest_text(uint64_t digest, const char *text);
-uint64_t conf_digest(uint64_t digest, const struct conf_section *section);

@@ -2,6 +2,7 @@
 /* A definition as text for a successor, and the change from one definition to another. */
 #include <assert.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "conf/device-conf.h"
@@ -18,6 +19,21 @@ int device_conf_print(const struct device_conf *c, FILE *f)
 		conf_print(f, &sections[i]);
 	}
 	return fflush(f) || ferror(f) ? -EIO : 0;
+}
+
+uint64_t device_conf_digest(const struct device_conf *c)
+{
+	AUTO_FREE char *text = NULL;
+	size_t len = 0;
+	FILE *f = open_memstream(&text, &len);
+	int r;
+
+	if (!f)
+		return 0;
+	r = device_conf_print(c, f);
+	if (fclose(f) != 0 || r < 0)
+		return 0;
+	return conf_digest_text(CONF_DIGEST_INIT, text);
 }
 
 void conf_changes_deinit(struct conf_changes *c)

@@ -224,15 +224,3 @@ int device_conf_check_defaults(const struct conf_doc *doc, struct conf_diag *dia
 	conf_clear(keys, &scratch);
 	return r;
 }
-
-uint64_t device_conf_digest(const struct device_conf *c)
-{
-	struct conf_section sections[DEVICE_SECTIONS_MAX];
-	size_t n = device_conf_sections(c, sections);
-	uint64_t digest = conf_digest_text(CONF_DIGEST_INIT, c->backend_type->name);
-
-	for (size_t i = 0; i < n; i++)
-		digest = conf_digest(digest, &sections[i]);
-	/* With nothing but defaults in it, it still is one. */
-	return conf_digest_text(digest, c->fault ? "Fault" : "");
-}

@@ -10,6 +10,7 @@
  * whoever finds it on such a kernel gives the device up.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <time.h>
 
@@ -18,6 +19,7 @@
 #include "device/recovery.h"
 #include "state/holders.h"
 #include "state/state.h"
+#include "util/fd.h"
 #include "util/log.h"
 #include "util/step.h"
 
@@ -26,6 +28,7 @@
 #define TAKEOVER_WAIT_MS 90000
 #define TAKEOVER_TELL_MS 1000 /* after that users want to know */
 #define TAKEOVER_STEP_NS 20000000L
+#define KEPT_MAX_BYTES   (64 << 10)
 
 /*
  * Somebody may want the service to stop meanwhile. It does so when the device is live again: to give
@@ -93,18 +96,22 @@ static int device_wait_for_release(struct device *d)
 	return 0;
 }
 
-/* The definition that the dead server had in force; NULL: it cannot be known any more. */
+/*
+ * The definition that the dead server had in force; NULL: it cannot be known any more. It may have
+ * been of an older version, with fewer keys, so the digest is that of the text as it stands there.
+ */
 static struct device_conf *device_load_kept(const struct device *d)
 {
 	AUTO(conf_diag_deinit) struct conf_diag diag = {0};
+	AUTO_FREE char *text = NULL;
 	struct device_conf *kept = NULL;
 	char path[256];
 
-	if (device_conf_load_kept(state_definition_path(d->conf->name, path, sizeof(path)),
-				  d->conf->name, &diag, &kept) < 0)
+	state_definition_path(d->conf->name, path, sizeof(path));
+	if (fd_read_file(AT_FDCWD, path, KEPT_MAX_BYTES, &text, NULL) < 0 ||
+	    conf_digest_text(CONF_DIGEST_INIT, text) != d->orphan->state.digest ||
+	    device_conf_load_kept(path, d->conf->name, &diag, &kept) < 0)
 		return NULL;
-	if (device_conf_digest(kept) != d->orphan->state.digest)
-		return device_conf_free(kept);
 	return kept;
 }
 

@@ -64,6 +64,15 @@ end_waiting() {
 	old_shape
 }
 
+# digest_of FILE: FNV-1a of its text and a NUL
+digest_of() {
+	local -i h=0xcbf29ce484222325 byte
+	for byte in $(od -An -v -t u1 "$1") 0; do
+		h=$(((h ^ byte) * 0x100000001b3))
+	done
+	printf '%016x' "$h"
+}
+
 plain
 serve shape
 node=$dev
@@ -156,13 +165,24 @@ cannot 78
 says "error: ublk device ${node#/dev/ublkb} waits for a server, but its definition in /run/ublkd/shape is damaged: give "`
 	`'the device up with "ublkctl gc --force shape"'
 cp saved/definition /run/ublkd/shape/
-head -c 20 saved/state >/run/ublkd/shape/state
+end_waiting
+
+# An older version knew fewer keys, and its definition and digest are without them.
+begin_waiting
+sed -i '/^BatchIO=/d; /^BufferMemory=/d; /^PollMicroseconds=/d' /run/ublkd/shape/definition
+sed -i "s/^DIGEST=.*/DIGEST=$(digest_of /run/ublkd/shape/definition)/" /run/ublkd/shape/state
+end_waiting
+grep -qx BatchIO=auto /run/ublkd/shape/definition || fail "$(</run/ublkd/shape/definition)"
+
+begin_waiting
+cp -r /run/ublkd/shape saved2
+head -c 20 saved2/state >/run/ublkd/shape/state
 for ((i = 0; i < 2; i++)); do
 	cannot 75
 	says "error: ublk device ${node#/dev/ublkb} carries the mark of shape, but what its server knew of it is lost: see "`
 		`"who uses it, and give it up with \"ublkctl gc --force ${node#/dev/}\""
 done
-cp saved/state /run/ublkd/shape/
+cp saved2/state /run/ublkd/shape/
 end_waiting
 
 # ---- the server before is not quite gone ----
