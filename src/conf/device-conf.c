@@ -107,7 +107,7 @@ static const struct conf_key queues_keys[] = {
 	{"Depth", conf_parse_number, FIELD(depth), .min = 1, .max = 4096, .fallback = "128",
 	 .common = true},
 	{"MaxIO", conf_parse_size, FIELD(max_io_bytes), .min = 4096, .max = 32 << 20,
-	 .fallback = "512K", .common = true},
+	 .names = auto_name, .fallback = "auto", .common = true},
 	{"CopyMode", conf_parse_enum, FIELD(copy_mode), .names = copy_mode_names,
 	 .fallback = "auto", .common = true},
 	{"BatchIO", conf_parse_enum, FIELD(batch_io), .names = batch_io_names, .fallback = "auto",

@@ -75,7 +75,7 @@ struct device_conf {
 	/* [Queues] */
 	uint32_t n_queues; /* 0: auto */
 	uint32_t depth;
-	uint32_t max_io_bytes;
+	uint32_t max_io_bytes; /* 0: auto */
 	enum copy_mode copy_mode;
 	enum batch_io batch_io;
 	uint64_t buffer_memory_bytes; /* for all buffers of a device */

@@ -35,6 +35,9 @@
 /* Linux 7.3 refuses to make a list for one tag (kfifo_alloc()). */
 #define MIN_BATCH_DEPTH 2
 
+/* MaxIO=auto where each slot has a buffer. */
+#define AUTO_BUFFER_BYTES (512U << 10)
+
 static bool data_plane_has(const struct device *d, uint64_t flags)
 {
 	for (uint64_t f = 1; f && f <= flags; f <<= 1) {
@@ -105,14 +108,17 @@ static int data_plane_choose_batch(const struct device *d, uint64_t *ret_flags)
 	return 0;
 }
 
-/* Where each slot may fill a buffer, the largest request is what the budget allows. */
+/* Where each slot may fill a buffer, the largest request is smaller, and what the budget allows. */
 static void data_plane_keep_budget(struct device *d)
 {
 	const uint64_t n_slots = (uint64_t)limits_n_queues(d->conf) * d->conf->depth;
 	const uint32_t page_bytes = (uint32_t)sysconf(_SC_PAGESIZE);
-	uint32_t max_io_bytes = d->limits.max_io_bytes;
+	uint32_t max_io_bytes;
 	char have[SIZE_TEXT_MAX], want[SIZE_TEXT_MAX];
 
+	if (d->conf->max_io_bytes == 0)
+		d->limits.max_io_bytes = MIN(d->limits.max_io_bytes, AUTO_BUFFER_BYTES);
+	max_io_bytes = d->limits.max_io_bytes;
 	while (max_io_bytes > page_bytes && max_io_bytes * n_slots > d->conf->buffer_memory_bytes)
 		max_io_bytes = MAX(max_io_bytes / 2 / page_bytes * page_bytes, page_bytes);
 	if (max_io_bytes < d->limits.max_io_bytes)

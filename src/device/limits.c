@@ -8,17 +8,20 @@
 
 #define LIMITS_AUTO_QUEUES   4
 #define LIMITS_DEFAULT_BLOCK 512
+#define LIMITS_AUTO_IO_BYTES (1U << 20)
 
 int limits_settle(const struct device_conf *conf, struct limits *l)
 {
 	uint32_t page = (uint32_t)sysconf(_SC_PAGESIZE);
+	uint32_t max_io_bytes;
 	const char *why;
 
 	if (l->logical_block_bytes == 0)
 		l->logical_block_bytes = conf->logical_block_bytes ?: LIMITS_DEFAULT_BLOCK;
 	l->physical_block_bytes = MAX(l->physical_block_bytes, l->logical_block_bytes);
-	if (l->max_io_bytes == 0 || l->max_io_bytes > conf->max_io_bytes)
-		l->max_io_bytes = conf->max_io_bytes;
+	max_io_bytes = conf->max_io_bytes ?: LIMITS_AUTO_IO_BYTES;
+	if (l->max_io_bytes == 0 || l->max_io_bytes > max_io_bytes)
+		l->max_io_bytes = max_io_bytes;
 	l->max_io_bytes = MAX(l->max_io_bytes / page * page, page);
 	l->rotational |= conf->rotational;
 	l->read_only |= conf->read_only;

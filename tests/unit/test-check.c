@@ -270,7 +270,7 @@ static void test_show_has_every_value(void **state)
 	RUN(plain, 0,
 	    "[Device]\nReadOnly=no\nRotational=no\nSerial=x\n\n"
 	    "[Backend]\nType=file\nPath=/nonexistent/a\nCreate=no\nDirectIO=auto\n\n"
-	    "[Queues]\nCount=auto\nDepth=7\nMaxIO=512K\nCopyMode=auto\nBatchIO=auto\n"
+	    "[Queues]\nCount=auto\nDepth=7\nMaxIO=auto\nCopyMode=auto\nBatchIO=auto\n"
 	    "BufferMemory=1G\nPollMicroseconds=0\n\n"
 	    "[Recovery]\nMode=reissue\nOnGiveUp=keep\n\n"
 	    "[Limits]\nReadBandwidth=0\nWriteBandwidth=0\nReadIOPS=0\nWriteIOPS=0\n\n"

@@ -183,7 +183,7 @@ static void test_what_is_printed_is_a_definition(void **state)
 	assert_string_equal(
 		text, "[Device]\nSize=1G\nReadOnly=no\nRotational=no\nSerial=s\n\n"
 		      "[Backend]\nType=memory\n\n"
-		      "[Queues]\nCount=auto\nDepth=128\nMaxIO=512K\nCopyMode=auto\nBatchIO=auto\n"
+		      "[Queues]\nCount=auto\nDepth=128\nMaxIO=auto\nCopyMode=auto\nBatchIO=auto\n"
 		      "BufferMemory=1G\nPollMicroseconds=0\n\n"
 		      "[Recovery]\nMode=reissue\nOnGiveUp=keep\n\n"
 		      "[Limits]\nReadBandwidth=100M\nWriteBandwidth=0\nReadIOPS=0\n"

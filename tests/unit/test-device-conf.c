@@ -56,7 +56,7 @@ static void test_defaults_are_those_of_the_man_page(void **state)
 	assert_null(c->serial);
 	assert_int_equal(c->n_queues, 0);
 	assert_int_equal(c->depth, 128);
-	assert_int_equal(c->max_io_bytes, 512 << 10);
+	assert_int_equal(c->max_io_bytes, 0);
 	assert_int_equal(c->copy_mode, COPY_MODE_AUTO);
 	assert_int_equal(c->batch_io, BATCH_IO_AUTO);
 	assert_int_equal(c->buffer_memory_bytes, 1 << 30);
