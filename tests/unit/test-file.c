@@ -419,6 +419,39 @@ static void test_short_transfers_go_on(void **state)
 	}
 }
 
+/* As above, with a request's pages in the ring's table, where addresses count from 0. */
+static void test_registered_pages_are_used_in_place(void **state)
+{
+	const struct {
+		enum io_op op;
+		uint8_t opcode;
+	} cases[] = {{IO_READ, IORING_OP_READ_FIXED}, {IO_WRITE, IORING_OP_WRITE_FIXED}};
+	struct fixture *f = *state;
+
+	f->conf.direct_io = DIRECT_IO_NO;
+	f->q.data = IO_DATA_FIXED;
+	open_backend(f);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		fake_queue_reset(&f->q);
+		fake_queue_inject(&f->q, 4096);
+		fake_queue_inject(&f->q, 65536 - 4096);
+		assert_int_equal(do_io(f, cases[i].op, IO_FUA, 8192, 65536), 0);
+		assert_int_equal(f->q.n_sqes, 2);
+		for (unsigned k = 0; k < 2; k++) {
+			assert_int_equal(f->q.sqes[k].opcode, cases[i].opcode);
+			assert_int_equal(f->q.sqes[k].buf_index, 0); /* of the first slot */
+			assert_int_equal(f->q.sqes[k].addr, k * 4096);
+			assert_int_equal(f->q.sqes[k].off, 8192 + k * 4096);
+			assert_int_equal(f->q.sqes[k].rw_flags,
+					 cases[i].op == IO_WRITE ? RWF_DSYNC : 0);
+		}
+	}
+	/* What has no data has no pages. */
+	fake_queue_reset(&f->q);
+	assert_int_equal(do_io(f, IO_FLUSH, 0, 0, 0), 0);
+	assert_int_equal(f->q.sqes[0].opcode, IORING_OP_FSYNC);
+}
+
 static void test_short_direct_transfers_go_on_at_a_block(void **state)
 {
 	struct fixture *f = *state;
@@ -603,6 +636,7 @@ int main(void)
 		TEST(test_ranges_of_4g_are_cut_into_steps),
 		TEST(test_write_zeroes_falls_back),
 		TEST(test_short_transfers_go_on),
+		TEST(test_registered_pages_are_used_in_place),
 		TEST(test_short_direct_transfers_go_on_at_a_block),
 		TEST(test_retries_are_bounded),
 		TEST(test_errors_come_through),

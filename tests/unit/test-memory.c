@@ -59,12 +59,16 @@ static uint64_t allocated_bytes(const struct fixture *f)
 	return (uint64_t)st.st_blocks * 512;
 }
 
+/* Where that of every request is. */
+static enum io_data data = IO_DATA_BUF;
+
 static void setup(struct fixture *f, uint64_t size_bytes)
 {
 	const struct backend_request req = {.device = "unit", .size_bytes = size_bytes};
 
 	*f = (struct fixture){0};
 	assert_int_equal(memory_backend.open(&req, &f->b, &f->limits), 0);
+	f->q.data = data;
 	fake_queue_start(&f->q, &memory_backend, f->b);
 	f->page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
 	f->fd = memory_backend.get_kept_fd(f->b);
@@ -302,6 +306,7 @@ static void take_over(struct fixture *f, uint64_t size_bytes)
 	assert_int_equal(memory_backend.open(&req, &f->b, &f->limits), 0);
 	assert_int_equal(f->limits.size_bytes, size_bytes);
 	assert_int_equal(close(req.kept_fd), 0); /* it has its own */
+	f->q.data = data;
 	fake_queue_start(&f->q, &memory_backend, f->b);
 	f->fd = memory_backend.get_kept_fd(f->b);
 	assert_int_equal(fcntl(f->fd, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
@@ -565,5 +570,8 @@ int main(void)
 		cmocka_unit_test(test_queues_share_without_a_lock),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	int n_failed = cmocka_run_group_tests_name("data in buffers", tests, NULL, NULL);
+
+	data = IO_DATA_KERNEL;
+	return n_failed + cmocka_run_group_tests_name("data with the kernel", tests, NULL, NULL);
 }

@@ -30,6 +30,37 @@ static void test_read_gives_zeros(void **state)
 	assert_memory_equal(buf, zeros, sizeof(buf) / 2);
 	assert_int_equal(buf[sizeof(buf) / 2], 0xaa);
 	fake_queue_stop(&q);
+
+	/* the same where the data is with the kernel */
+	q.data = IO_DATA_KERNEL;
+	fake_queue_start(&q, &null_backend, b);
+	memset(buf, 0xaa, sizeof(buf));
+	assert_int_equal(fake_queue_do(&q, IO_WRITE, 0, 0, sizeof(buf), buf), 0);
+	assert_int_equal(fake_queue_do(&q, IO_READ, 0, 0, sizeof(buf) / 2, buf), 0);
+	assert_memory_equal(buf, zeros, sizeof(buf) / 2);
+	assert_int_equal(buf[sizeof(buf) / 2], 0xaa);
+	fake_queue_stop(&q);
+	assert_null(null_backend.close(b));
+}
+
+static void test_read_touches_nothing(void **state)
+{
+	const struct null_conf none = {.fill = NULL_FILL_NONE};
+	struct backend_request req = request;
+	struct backend *b;
+	struct limits limits;
+	struct queue q = {0};
+	uint8_t buf[4096];
+
+	req.conf = &none;
+	assert_int_equal(null_backend.open(&req, &b, &limits), 0);
+	fake_queue_start(&q, &null_backend, b);
+	memset(buf, 0xaa, sizeof(buf));
+	assert_int_equal(fake_queue_do(&q, IO_READ, 0, 0, sizeof(buf), buf), 0);
+	for (size_t i = 0; i < sizeof(buf); i++)
+		assert_int_equal(buf[i], 0xaa);
+	fake_queue_stop(&q);
+	assert_null(null_backend.close(b));
 }
 
 static void test_everything_else_succeeds_without_a_buffer(void **state)
@@ -45,6 +76,7 @@ static void test_everything_else_succeeds_without_a_buffer(void **state)
 		assert_int_equal(fake_queue_do(&q, ops[i], 0, 0, 1 << 20, NULL), 0);
 	assert_int_equal(q.n_sqes, 0);
 	fake_queue_stop(&q);
+	assert_null(null_backend.close(b));
 }
 
 static void test_limits_follow_the_request(void **state)
@@ -60,12 +92,14 @@ static void test_limits_follow_the_request(void **state)
 	assert_int_equal(limits.max_discard_bytes, LIMITS_MAX_RANGE_BYTES);
 	assert_int_equal(limits.max_write_zeroes_bytes, LIMITS_MAX_RANGE_BYTES);
 	assert_false(limits.write_cache || limits.fua || limits.read_only);
+	assert_null(null_backend.close(b));
 
 	req.read_only = true;
 	assert_int_equal(null_backend.open(&req, &b, &limits), 0);
 	assert_true(limits.read_only);
 	assert_int_equal(limits.max_discard_bytes, 0);
 	assert_int_equal(limits.max_write_zeroes_bytes, 0);
+	assert_null(null_backend.close(b));
 }
 
 static void test_takes_any_size_and_any_predecessor(void **state)
@@ -82,6 +116,7 @@ static void test_takes_any_size_and_any_predecessor(void **state)
 	assert_int_equal(null_backend.resize(b, &req, &size), 0);
 	assert_int_equal(size, 1ULL << 50);
 	assert_null(null_backend.get_kept_fd); /* nothing to keep */
+	assert_null(null_backend.close(b));
 }
 
 static void test_size_is_required(void **state)
@@ -107,6 +142,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_read_gives_zeros),
+		cmocka_unit_test(test_read_touches_nothing),
 		cmocka_unit_test(test_everything_else_succeeds_without_a_buffer),
 		cmocka_unit_test(test_limits_follow_the_request),
 		cmocka_unit_test(test_takes_any_size_and_any_predecessor),
