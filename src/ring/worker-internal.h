@@ -54,6 +54,7 @@ struct worker {
 	bool busy;      /* something has come since the idle timer was set */
 	bool quiet;     /* nothing came until it went off */
 	bool idle_armed;
+	bool idle_fd_is_set; /* registered with the ring */
 	struct __kernel_timespec idle_timer;
 	uint64_t spin_ns;
 	unsigned spin_skips;
@@ -63,6 +64,7 @@ struct worker {
 
 	/* shared */
 	int wake_fd;
+	int idle_fd;       /* the worker's own; -1: not needed */
 	int stop;          /* atomic */
 	uint32_t asked;    /* atomic: beats */
 	uint32_t answered; /* atomic */

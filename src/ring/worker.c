@@ -236,6 +236,9 @@ static int worker_setup(struct worker *w, const struct worker_config *c)
 	if (r < 0)
 		return r;
 	w->have_ring = true;
+	/* Without one it waits as usual. */
+	if (w->enter.counts_as_io)
+		w->idle_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	/* plain descriptors work too */
 	w->have_files = w->n_files > 0 && io_uring_register_files_sparse(&w->ring, w->n_files) == 0;
 	worker_arm_wake(w);
@@ -263,6 +266,8 @@ static struct worker *worker_free(struct worker *w)
 		io_uring_queue_exit(&w->ring); /* its thread has ended */
 	if (w->wake_fd >= 0)
 		close(w->wake_fd);
+	if (w->idle_fd >= 0)
+		close(w->idle_fd);
 	pthread_mutex_destroy(&w->lock);
 	free(w->file_used);
 	free(w->buf_used);
@@ -285,6 +290,7 @@ int worker_start(const struct worker_config *config, struct worker **ret)
 	w->n_bufs = config->n_bufs;
 	w->file_used = calloc(1, MAX(config->n_files, 1U));
 	w->wake_fd = eventfd(0, EFD_CLOEXEC);
+	w->idle_fd = -1;
 	if (!w->file_used)
 		return -ENOMEM;
 	if (w->wake_fd < 0)

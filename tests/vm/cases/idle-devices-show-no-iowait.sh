@@ -1,4 +1,5 @@
 # guest: mini
+# rows: 1 2 3
 # timeout: 90
 # Threads that wait for requests are idle: no iowait, no I/O pressure, and nothing wakes them up but a beat in ten seconds,
 # and a worker of the kernel's own in five.

@@ -26,9 +26,12 @@ systemctl start ublk@main.service
 node=$(realpath -e /dev/ublk/main)
 [[ -b $node && $(realpath -e /dev/disk/by-id/ublk-main) == "$node" ]]
 [[ $(blockdev --getsize64 /dev/ublk/main) == $((96 << 20)) ]]
-[[ $(show StatusText) == "$node: 96M, file $WORK/main.img, 2 x 16" ]] || fail "$(show StatusText)"
+plane=copy
+! has_feature AUTO_BUF_REG || plane='zero copy'
+! has_feature BATCH_IO || plane+=', batched'
+[[ $(show StatusText) == "$node: 96M, file $WORK/main.img, 2 x 16, $plane" ]] || fail "$(show StatusText)"
 systemctl status --no-pager ublk@main.service >"$WORK/status"
-grep -F "Status: \"$node: 96M, file $WORK/main.img, 2 x 16\"" "$WORK/status"
+grep -F "Status: \"$node: 96M, file $WORK/main.img, 2 x 16, $plane\"" "$WORK/status"
 [[ -s /run/ublkd/main/state && -s /run/ublkd/udev/${node#/dev/} ]]
 # made by the server for nobody else, and as large as asked for without taking the space
 [[ $(stat -c %a:%U:%s "$WORK/main.img") == 600:root:$((96 << 20)) ]]
