@@ -91,12 +91,20 @@ static void worker_arm_idle_timer(struct worker *w)
 void worker_on_idle_timer(struct worker *w)
 {
 	w->idle_armed = false;
+	/* Who waits for what lies behind a device does wait for I/O. */
+	for (const struct queue *q = w->queues; q; q = q->next)
+		w->busy |= q->n_at_backend > 0;
 	w->quiet = !w->busy && w->idle_fd >= 0;
 }
 
 static int worker_wait_quietly(struct worker *w)
 {
-	struct pollfd p = {.fd = w->idle_fd, .events = POLLIN};
+	/* Who writes an eventfd from within the wake-up of another may not be heard twice (seen: 6.12.95),
+	 * so those who want something of the thread wake it up themselves. */
+	struct pollfd p[] = {
+		{.fd = w->idle_fd, .events = POLLIN},
+		{.fd = w->wake_fd, .events = POLLIN},
+	};
 	struct __kernel_timespec now = {0};
 	uint64_t n;
 	int r;
@@ -111,7 +119,7 @@ static int worker_wait_quietly(struct worker *w)
 	r = ring_enter(&w->ring, &w->enter, 1, &now);
 	if (r != -ETIME)
 		return r;
-	if (poll(&p, 1, -1) <= 0)
+	if (poll(p, ARRAY_SIZE(p), -1) <= 0)
 		return 0;
 	(void)!read(w->idle_fd, &n, sizeof(n));
 	return ring_enter(&w->ring, &w->enter, 1, &now);
