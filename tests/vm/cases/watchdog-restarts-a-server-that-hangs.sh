@@ -1,6 +1,6 @@
 # guest: full
 # rows: 2 3
-# timeout: 150
+# timeout: 180
 # A server of which one thread of a queue does not turn, or nothing at all, is killed by systemd's watchdog and replaced:
 # users see a pause and no error. What lies behind the device may take as long as it likes: that is no hang, but one
 # line says so after SlowRequest=, and another one when it is over.
@@ -30,6 +30,12 @@ seq=$(<"/sys/block/${node#/dev/}/diskseq")
 show() { systemctl show -P "$1" ublk@hangs.service; }
 messages() { journalctl --sync && journalctl -q -b -o cat "$@"; }
 [[ $(show WatchdogUSec) == 6s ]]
+# Idle is no hang, beat after beat.
+begin=$SECONDS
+past() { ((SECONDS >= begin + $1)); }
+wait_until 30 past 20
+is_live "$node"
+[[ $(show NRestarts) == 0 ]]
 pauses_begin "$node"
 
 # is_back PID N: N restarts, and a new server
