@@ -234,6 +234,8 @@ class Guest:
         command = [str(qemu / "qemu"), "-nodefaults", *machine, "-m", str(self.memory), "-nic", "none", "-no-reboot", "-display", "none",
                    "-kernel", str(kernel / "vmlinuz"), "-initrd", str(w / "initrd.cpio"),
                    "-append", f"console=ttyS0 quiet loglevel=7 log_buf_len=4M panic=-1 random.trust_cpu=on tsc=nowatchdog "
+                              # on a busy host the timer may be too late for the kernel, which panics then
+                              f"no_timer_check "
                               f"rcupdate.rcu_cpu_stall_timeout=60 "
                               f"mitigations=off systemd.show_status=no vm.kind={self.kind} {self.append}",
                    "-serial", f"file:{w}/console.log",
