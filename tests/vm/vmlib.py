@@ -117,7 +117,7 @@ def build(sanitize=False):
         # what cases run and nobody installs
         tools = new / "usr/local/bin"
         tools.mkdir(parents=True)
-        for tool in ("torture", "pauses", "load", "stranger"):
+        for tool in ("torture", "pauses", "load", "stranger", "keep-ring"):
             shutil.copy2(tree / "tests/tools" / tool, tools)
         shutil.rmtree(top / "units", ignore_errors=True)
         (top / "units").mkdir()
