@@ -1,9 +1,8 @@
 # guest: mini
 # rows: 1 2 3
 # timeout: 90
-# Threads that wait for requests are idle: no iowait, no I/O pressure, and nothing wakes them up but a beat in ten seconds,
-# and a worker of the kernel's own in five.
-# request, and again after some.
+# Threads that wait for requests are idle, before the first request and again after some: no iowait, no I/O pressure,
+# and nothing wakes them up but a beat in ten seconds, and a worker of the kernel's own in five.
 . "$VM_LIB/common.sh"
 . "$VM_LIB/serve.sh"
 names=(one two three)
