@@ -151,9 +151,8 @@ struct conf_place device_conf_place(const struct device_conf *c, const char *sec
 				    const char *key);
 
 /*
- * conf_digest_text() of what device_conf_print() writes, so of all that is in force but the name: two
- * definitions that mean the same have the same one. 0: no memory. Another version of this program
- * may print another text; what it printed is to be compared as text.
+ * conf_digest_text() of what device_conf_print() writes: two definitions that mean the same have the
+ * same one. 0: no memory. What another version has printed is to be compared as text.
  */
 uint64_t device_conf_digest(const struct device_conf *c);
 

@@ -25,8 +25,7 @@ static void check_values(const struct device_conf *c)
 	CHECK((c->logical_block_bytes & (c->logical_block_bytes - 1)) == 0);
 	CHECK(c->n_queues <= 4096);
 	CHECK(c->depth >= 1 && c->depth <= 4096);
-	CHECK(c->max_io_bytes == 0 ||
-	      (c->max_io_bytes >= 4096 && c->max_io_bytes <= 32 << 20));
+	CHECK(c->max_io_bytes == 0 || (c->max_io_bytes >= 4096 && c->max_io_bytes <= 32 << 20));
 	CHECK(c->mode == UINT32_MAX || c->mode <= 0777);
 	if (c->backend_type == &file_conf_type) {
 		file = c->backend;

@@ -49,7 +49,7 @@ if systemd-analyze fdstore ublk@mem.service >store 2>&1; then
 	fi
 fi
 journalctl --sync
-[[ $(journalctl -b -o cat UBLKD_DEVICE=mem | grep -c '^took over ublk device ') == 4 ]]
+[[ $(journalctl -b -o cat _SYSTEMD_UNIT=ublk@mem.service | grep -c '^took over ublk device ') == 4 ]]
 umount mnt
 stop_name mem
 [[ $(show NFileDescriptorStore) == 0 ]]

@@ -121,6 +121,6 @@ umount mnt
 fsck.ext4 -fn "$node"
 ! kernel_log | grep -E "(I/O error|Buffer I/O).*${node#/dev/}|EXT4-fs (error|warning)" || fail "the kernel has seen errors"
 journalctl --sync
-(($(journalctl -q -b -o cat UBLKD_DEVICE=data | grep -c 'took over ublk device') == n_restarts))
+(($(journalctl -q -b -o cat _SYSTEMD_UNIT=ublk@data.service | grep -c 'took over ublk device') == n_restarts))
 stop_name data
 [[ ! -e /run/ublkd/data && -z $(ls /run/ublkd/udev) && -z $(ls /sys/class/ublk-char) ]]

@@ -93,6 +93,6 @@ fsck.ext4 -fn "$node"
 ! kernel_log | grep -E "(I/O error|Buffer I/O).*${node#/dev/}|EXT4-fs (error|warning)" || fail "the kernel has seen errors"
 [[ $(ls /sys/class/ublk-char) == "ublkc${node#/dev/ublkb}" && $(realpath /dev/ublk/killed) == "$node" ]]
 journalctl --sync
-(($(journalctl -q -b -o cat UBLKD_DEVICE=killed | grep -c 'took over ublk device') == kills + alone))
+(($(journalctl -q -b -o cat _SYSTEMD_UNIT=ublk@killed.service | grep -c 'took over ublk device') == kills + alone))
 stop_name killed
 [[ ! -e /run/ublkd/killed && -z $(ls /run/ublkd/udev) && -z $(ls /sys/class/ublk-char) ]]
