@@ -12,7 +12,7 @@
  *
  * What auto takes is what costs least (tests/bench/gauge, Linux 7.3). Zero copy saves more than it
  * costs from the smallest request on. A system call to copy 4 KiB costs more than a second copy of
- * them, so user copy, which is faster from 16 KiB on, is for those who know. A batch costs 1200
+ * them, so user copy, which is faster at 128 KiB, is for those who know. A batch costs 1200
  * instructions a turn and saves 500 a request: it wins with three requests or more. Where a request
  * takes some time by itself it is on; where it takes none (at_once), single ones are half of life.
  *

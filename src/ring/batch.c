@@ -54,8 +54,11 @@ static int batch_register_bufs(struct queue *q, struct batch *b)
 	io_uring_buf_ring_init(b->bufs);
 	reg.ring_addr = (uintptr_t)p;
 	reg.ring_entries = b->n_bufs;
-	reg.bgid = ++q->worker->last_buf_group;
-	r = io_uring_register_buf_ring(&q->worker->ring, &reg, 0);
+	/* A worker that lives long comes round; 0 is none. */
+	do {
+		reg.bgid = ++q->worker->last_buf_group ?: ++q->worker->last_buf_group;
+		r = io_uring_register_buf_ring(&q->worker->ring, &reg, 0);
+	} while (r == -EEXIST);
 	if (r < 0)
 		return r;
 	b->buf_group = reg.bgid;
