@@ -54,6 +54,9 @@ int device_log_ctrl(const struct device *d, enum ctrl_op op, int r);
 struct backend_request device_backend_request(const struct device *d,
 					      const struct device_conf *conf);
 
+/* Last line of the definition that is kept; what stands before it has this digest. */
+#define DEFINITION_DIGEST "# digest "
+
 /* device-start.c. Logging. State, definition and udev properties as they are now. */
 int device_write_state(struct device *d, bool takeover);
 int device_write_udev(const struct device *d);

@@ -244,6 +244,7 @@ int device_write_udev(const struct device *d)
 	return 0;
 }
 
+/* Ends with its own digest: a server may die between this file and the state. */
 static int device_write_definition(const struct device *d)
 {
 	AUTO_FREE char *text = NULL;
@@ -254,6 +255,7 @@ static int device_write_definition(const struct device *d)
 	if (!f)
 		return -ENOMEM;
 	r = device_conf_print(d->conf, f);
+	fprintf(f, DEFINITION_DIGEST "%016" PRIx64 "\n", device_conf_digest(d->conf));
 	if (fclose(f) != 0 && r == 0)
 		r = -ENOMEM;
 	return r < 0 ? r : state_write_definition(d->conf->name, text, len);
@@ -275,7 +277,6 @@ int device_write_state(struct device *d, bool takeover)
 	};
 	int r;
 
-	/* The state tells of the definition by its digest, so it comes second. */
 	r = device_write_definition(d);
 	if (r >= 0)
 		r = state_boot_id(s.boot_id);

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <string.h>
 #include <time.h>
 
 #include "abi/features.h"
@@ -97,9 +98,26 @@ static int device_wait_for_release(struct device *d)
 }
 
 /*
- * The definition that the dead server had in force; NULL: it cannot be known any more. It may have
- * been of an older version, with fewer keys, so the digest is that of the text as it stands there.
+ * Is this, whole, what a server wrote? It may have been of an older version, with fewer keys, so the
+ * digest is that of the text as it stands there; before, it stood in the state only.
  */
+static bool device_kept_is_whole(const char *text, uint64_t state_digest)
+{
+	const char *end = strstr(text, "\n" DEFINITION_DIGEST);
+	const char *line = end ? end + 1 : NULL;
+	AUTO_FREE char *body = line ? strndup(text, (size_t)(line - text)) : NULL;
+	char want[64];
+
+	if (!line)
+		return conf_digest_text(CONF_DIGEST_INIT, text) == state_digest;
+	if (!body)
+		return false;
+	snprintf(want, sizeof(want), DEFINITION_DIGEST "%016" PRIx64 "\n",
+		 conf_digest_text(CONF_DIGEST_INIT, body));
+	return strcmp(line, want) == 0;
+}
+
+/* The definition that the dead server had in force; NULL: it cannot be known any more. */
 static struct device_conf *device_load_kept(const struct device *d)
 {
 	AUTO(conf_diag_deinit) struct conf_diag diag = {0};
@@ -109,7 +127,7 @@ static struct device_conf *device_load_kept(const struct device *d)
 
 	state_definition_path(d->conf->name, path, sizeof(path));
 	if (fd_read_file(AT_FDCWD, path, KEPT_MAX_BYTES, &text, NULL) < 0 ||
-	    conf_digest_text(CONF_DIGEST_INIT, text) != d->orphan->state.digest ||
+	    !device_kept_is_whole(text, d->orphan->state.digest) ||
 	    device_conf_load_kept(path, d->conf->name, &diag, &kept) < 0)
 		return NULL;
 	return kept;

@@ -164,12 +164,20 @@ echo 'Depth=9' >>/run/ublkd/shape/definition
 cannot 78
 says "error: ublk device ${node#/dev/ublkb} waits for a server, but its definition in /run/ublkd/shape is damaged: give "`
 	`'the device up with "ublkctl gc --force shape"'
+# cut short, and nothing that tells so but the state
+sed '/^# digest/d' saved/definition | head -n -1 >/run/ublkd/shape/definition
+cannot 78
 cp saved/definition /run/ublkd/shape/
+end_waiting
+
+# A server that died between the two files: the new definition, and the state of the old one.
+begin_waiting
+sed -i 's/^DIGEST=.*/DIGEST=0123456789abcdef/' /run/ublkd/shape/state
 end_waiting
 
 # An older version knew fewer keys, and its definition and digest are without them.
 begin_waiting
-sed -i '/^BatchIO=/d; /^BufferMemory=/d; /^PollMicroseconds=/d' /run/ublkd/shape/definition
+sed -i '/^BatchIO=/d; /^BufferMemory=/d; /^PollMicroseconds=/d; /^# digest/d' /run/ublkd/shape/definition
 sed -i "s/^DIGEST=.*/DIGEST=$(digest_of /run/ublkd/shape/definition)/" /run/ublkd/shape/state
 end_waiting
 grep -qx BatchIO=auto /run/ublkd/shape/definition || fail "$(</run/ublkd/shape/definition)"
