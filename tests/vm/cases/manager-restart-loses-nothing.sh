@@ -1,6 +1,6 @@
 # guest: mini
 # timeout: 180
-# timeout-long: 900
+# timeout-long: 1800
 # alone: yes
 # The manager ends for a successor (SIGUSR2), or is killed, under load on all of its devices: the next
 # process takes over what can be taken over, and users see a pause, never an error. What cannot is
@@ -11,7 +11,7 @@
 . "$VM_LIB/manage.sh"
 require_feature USER_RECOVERY
 n=5 rounds=4
-((VM_LONG == 0)) || n=50 rounds=20
+((VM_LONG == 0)) || n=20 rounds=20
 room_for $((n + 10))
 at_exit remove_definitions
 for ((i = 1; i <= n + 2; i++)); do

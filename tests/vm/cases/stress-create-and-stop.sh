@@ -41,10 +41,12 @@ ready() {
 	dev=$(sed -n 's/.*: info: ready: \([^ ]*\).*/\1/p' "$WORK/$1.log")
 	[[ -b $dev ]] || fail "$1: $(<"$WORK/$1.log")"
 }
+# where_it_is PID: what its threads wait for
+where_it_is() { (cd "/proc/$1/task" && head -n 20 ./*/comm ./*/syscall ./*/stack) 2>&1; }
 # ends NAME PID: with status 0
 ends() {
 	local got=0
-	wait_until 60 is_gone "$2" || fail "$1 hangs: $(<"$WORK/$1.log")"
+	wait_until 60 is_gone "$2" || fail "$1 hangs: $(<"$WORK/$1.log") $(where_it_is "$2")"
 	wait "$2" || got=$?
 	unset "live[$2]"
 	((got == 0)) || fail "$1 ended with $got: $(<"$WORK/$1.log")"
@@ -192,6 +194,8 @@ available() {
 	echo 3 >/proc/sys/vm/drop_caches
 	awk '$1 == "MemAvailable:" { print $2 }' /proc/meminfo
 }
+# They are in memory, as /tmp is, and fill up with what random writes leave in them.
+forget_images() { rm -f img/*; }
 n_processes() { find /proc -maxdepth 1 -name '[0-9]*' | wc -l; }
 files() { find /run /dev -xdev ! -path '/run/vm-*' | sort; }
 n_done=0
@@ -214,11 +218,13 @@ for ((i = 0; i < together; i++)); do
 done
 remove_definitions
 all_of_it # what is made once is made now
+forget_images
 memory=$(available) processes=$(n_processes)
 files >"$WORK/files"
 for ((round = 1; round < rounds; round++)); do
 	all_of_it
 done
+forget_images
 lost=$((memory - $(available)))
 echo "figure: $lost kB less memory available after $n_done devices"
 ((lost < 16000 + n_done * 2)) || fail "memory is lost"
@@ -256,8 +262,12 @@ if ((VM_LONG)); then
 		writers=()
 		for ((i = 0; i < n; i += 10)); do
 			fio --name=w --filename="/dev/ublkb$i" --rw=randwrite --direct=1 --bs=4k --ioengine=libaio --iodepth=4 \
-				--time_based --runtime=10 >"fio$i.log" 2>&1 &
+				--time_based --runtime=30 >"fio$i.log" 2>&1 &
 			writers+=($!)
+		done
+		# fio takes a device that has gone before it looks for a bad one
+		for ((i = 0; i < n; i += 10)); do
+			wait_until 120 has_written "/dev/ublkb$i" 1
 		done
 		kill -TERM "$manager"
 		for i in "${writers[@]}"; do
