@@ -6,6 +6,7 @@
  */
 #include "util/log.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -46,9 +47,12 @@ static struct {
 	struct log_record *records; /* guarded by mutex */
 	int level;                  /* atomic */
 	bool object_unit;           /* set once, before there is anything to say */
+	int kmsg_fd;                /* likewise; -1: none */
+	const char *kmsg_program;
 } log_state = {
 	.mutex = PTHREAD_MUTEX_INITIALIZER,
 	.level = LOG_INFO,
+	.kmsg_fd = -1,
 };
 
 static _Thread_local const char *log_device;
@@ -92,6 +96,16 @@ const char *log_set_device(const char *name)
 void log_set_object_unit(bool on)
 {
 	log_state.object_unit = on;
+}
+
+void log_set_kmsg(const char *program)
+{
+	int fd = open("/dev/kmsg", O_WRONLY | O_CLOEXEC | O_NOCTTY);
+
+	if (fd < 0)
+		return;
+	log_state.kmsg_fd = fd; /* until the process ends */
+	log_state.kmsg_program = program;
 }
 
 void log_set_capture(char *buf, size_t size)
@@ -168,6 +182,13 @@ static void log_emit(const struct log_record *rec)
 {
 	const char *level = "error";
 
+	if (log_state.kmsg_fd >= 0) {
+		/* one write is one record; the facility is the daemons' */
+		dprintf(log_state.kmsg_fd, "<%d>%s[%d]: %s%s%s\n", LOG_DAEMON | rec->level,
+			log_state.kmsg_program, (int)getpid(), rec->device,
+			rec->device[0] ? ": " : "", rec->text);
+		return;
+	}
 	if (log_stderr_is_journal()) {
 		log_emit_journal(rec);
 		return;

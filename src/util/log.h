@@ -41,6 +41,14 @@ void log_set_object_unit(bool on);
  */
 void log_set_capture(char *buf, size_t size);
 
+/**
+ * log_set_kmsg() - write to the kernel's log, as generators do
+ * @program:	stands before each message
+ *
+ * Where that log cannot be opened, everything stays as it was. Before the first message.
+ */
+void log_set_kmsg(const char *program);
+
 /* Hand the writing to a thread. 0 or -errno; without it messages are written by the caller. */
 int log_start(void);
 
