@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <malloc.h>
 #include <signal.h>
 #include <spawn.h>
@@ -11,6 +12,7 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
+#include "util/capability.h"
 #include "util/cleanup.h"
 #include "util/log.h"
 #include "util/systemd.h"
@@ -33,6 +35,8 @@ int process_block_signals(void)
 
 int process_set_up(void)
 {
+	int r;
+
 	(void)signal(SIGPIPE, SIG_IGN);
 
 	/* One heap for all threads: the queues' threads do not allocate once they run. */
@@ -46,6 +50,12 @@ int process_set_up(void)
 	 * locked when first touched: most of the request buffers never are. */
 	if (mlockall(MCL_CURRENT) < 0 || mlockall(MCL_FUTURE | MCL_ONFAULT) < 0)
 		log_debug_errno(-errno, "cannot lock memory: %m");
+
+	/* What PR_SET_IO_FLUSHER wanted. Threads inherit that flag, and this lack, so that none of
+	 * them takes space which file systems hold back for those that have the capability. */
+	r = capability_drop(CAP_SYS_RESOURCE);
+	if (r < 0)
+		return log_error_errno(r, "cannot drop CAP_SYS_RESOURCE: %m");
 	return 0;
 }
 

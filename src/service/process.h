@@ -9,7 +9,8 @@
 int process_block_signals(void);
 
 /**
- * process_set_up() - memory locked, reclaim kept off our own devices
+ * process_set_up() - memory locked, reclaim kept off our own devices, and
+ *	a capability that only this needs given up
  *
  * Logging. What is not permitted (by hand, without root) is left out. Return: 0 or -errno.
  */
