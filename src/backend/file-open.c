@@ -8,6 +8,7 @@
 
 #include "backend/file.h"
 #include "util/log.h"
+#include "util/sandbox.h"
 
 static bool file_is_same(const struct stat *a, const struct stat *b)
 {
@@ -41,11 +42,39 @@ void file_remove_created(struct backend *b)
 	b->created = false;
 }
 
+static bool file_is_denied(int r)
+{
+	return r == -EROFS || r == -EACCES || r == -EPERM;
+}
+
+/* What is not there may be hidden. Logging; the unit is not to try again by itself. */
+static int file_log_sandbox(const char *path, int r)
+{
+	log_error_errno(r,
+			"%s: %m; the service was confined before the definition was written: run "
+			"'systemctl daemon-reload', then start it again",
+			path);
+	return -EACCES;
+}
+
+static int file_log_cannot(const char *what, const struct backend *b, int r)
+{
+	if ((file_is_denied(r) || r == -ENOENT) && !sandbox_is_for(b->path))
+		return file_log_sandbox(b->path, r);
+	if (r == -EPERM && b->is_block && sandbox_is_there() && strncmp(b->path, "/dev/", 5) != 0)
+		return log_error_errno(
+			r, "cannot %s %s: %m; Path= has to name a device by its path below /dev",
+			what, b->path);
+	return log_error_errno(r, "cannot %s %s: %m", what, b->path);
+}
+
 static int file_create(const struct backend_request *req, struct backend *b)
 {
 	const struct file_conf *conf = req->conf;
 	int fd;
 
+	if ((conf->create == FILE_CREATE_NO || req->read_only) && !sandbox_is_for(b->path))
+		return file_log_sandbox(b->path, -ENOENT);
 	if (conf->create == FILE_CREATE_NO)
 		return log_error_errno(
 			-ENOENT,
@@ -65,7 +94,7 @@ static int file_create(const struct backend_request *req, struct backend *b)
 			"cannot create %s: it is a symbolic link that leads nowhere, or was made by somebody else just now",
 			b->path);
 	if (fd < 0)
-		return log_error_errno(-errno, "cannot create %s: %m", b->path);
+		return file_log_cannot("create", b, -errno);
 	b->fd = fd;
 	b->created = true;
 	return 0;
@@ -108,15 +137,16 @@ static int file_open_existing(const struct backend_request *req, struct backend 
 		while (r == -EBUSY && file_wait_for_release(b, &waited_ms));
 		if (r == -EBUSY)
 			return file_log_busy(b->path, &b->st);
-		if (r < 0 && r != -EROFS && r != -EACCES && r != -EPERM)
-			return log_error_errno(r, "cannot open %s: %m", b->path);
+		/* Not to be made read-only by a sandbox that was for something else. */
+		if (r < 0 && (!file_is_denied(r) || !sandbox_is_for(b->path)))
+			return file_log_cannot("open", b, r);
 		b->fd = r;
 	}
 	if (r < 0) {
 		b->read_only = true;
 		b->fd = open(b->path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 		if (b->fd < 0)
-			return log_error_errno(-errno, "cannot open %s: %m", b->path);
+			return file_log_cannot("open", b, -errno);
 		if (!req->read_only)
 			log_notice("%s cannot be written (%s), so the device is read-only too",
 				   b->path, strerror(-r));
@@ -131,7 +161,7 @@ static int file_find(const struct backend_request *req, struct backend *b)
 
 	if (stat(b->path, &b->st) < 0) {
 		if (errno != ENOENT)
-			return log_error_errno(-errno, "cannot find %s: %m", b->path);
+			return file_log_cannot("find", b, -errno);
 		if (req->takeover)
 			return log_error_errno(
 				-ENOENT,

@@ -201,11 +201,33 @@ static void plan_put_order(struct plan_text *t, const struct plan_input *in, boo
 
 /* ---- the sandbox ---- */
 
+static const char *const plan_homes[] = {"/home", "/root", "/run/user"};
+
+/*
+ * ProtectSystem=strict leaves these to ProtectHome=, whose "read-only" wins over ReadWritePaths= of
+ * the very same directory: the other two are closed by themselves then.
+ */
+static void plan_put_home(struct plan_text *t, const char *path, const char *writable)
+{
+	const char *writable_home = NULL;
+	bool is_below = false;
+
+	for (size_t i = 0; i < ARRAY_SIZE(plan_homes); i++) {
+		is_below |= plan_is_below(path, plan_homes[i]);
+		if (strcmp(writable, plan_homes[i]) == 0)
+			writable_home = plan_homes[i];
+	}
+	if (is_below)
+		fprintf(t->file, "ProtectHome=%s\n", writable_home ? "no" : "read-only");
+	for (size_t i = 0; writable_home && i < ARRAY_SIZE(plan_homes); i++)
+		if (plan_homes[i] != writable_home)
+			fprintf(t->file, "ReadOnlyPaths=-%s\n", plan_homes[i]);
+}
+
 static void plan_put_access(struct plan_text *t, const struct device_conf *c)
 {
-	static const char *const homes[] = {"/home", "/root", "/run/user"};
 	const struct file_conf *file = plan_file(c);
-	AUTO_FREE char *dir = NULL;
+	AUTO_FREE char *path = NULL;
 
 	if (!file)
 		return;
@@ -213,19 +235,18 @@ static void plan_put_access(struct plan_text *t, const struct device_conf *c)
 		plan_put_word(t, "DeviceAllow", "", file->path, c->read_only ? " r" : " rw");
 		return;
 	}
-	for (size_t i = 0; i < ARRAY_SIZE(homes); i++)
-		if (plan_is_below(file->path, homes[i]))
-			fputs("ProtectHome=read-only\n", t->file);
-	if (c->read_only)
-		return;
-	/* What is to be made needs its directory. */
-	dir = strdup(file->path);
-	if (!dir)
+	path = strdup(file->path);
+	if (!path) {
 		plan_keep_error(t, -ENOMEM, "");
-	else if (file->create != FILE_CREATE_NO)
-		strrchr(dir, '/')[strrchr(dir, '/') == dir] = '\0';
+		return;
+	}
+	/* What is to be made needs its directory. */
+	if (file->create != FILE_CREATE_NO)
+		strrchr(path, '/')[strrchr(path, '/') == path] = '\0';
+	plan_put_home(t, file->path, c->read_only ? "" : path);
 	/* With "-", one that is not there is the server's to tell. */
-	plan_put_word(t, "ReadWritePaths", "-", dir ?: "", "");
+	if (!c->read_only)
+		plan_put_word(t, "ReadWritePaths", "-", path, "");
 }
 
 /* The same twice would do no harm, but is not to be read twice by people. */

@@ -171,6 +171,22 @@ static void test_one_writer_or_many_readers(void **state)
 	unlink(soft);
 }
 
+/* A service that was confined before its definition was written: not read-only, not retried. */
+static void test_old_sandbox_is_told(void **state)
+{
+	struct fixture *f = *state;
+
+	open_backend(f);
+	close_backend(f);
+	setenv("UBLKD_SANDBOX", "/srv/another.img", 1);
+	assert_int_equal(try_open(f, "/nonexistent/backing", false), -EACCES);
+	assert_int_equal(try_open(f, NULL, false), 0); /* it is in reach, by whatever drop-in */
+	setenv("UBLKD_SANDBOX", "/nonexistent/backing", 1);
+	assert_int_equal(try_open(f, "/nonexistent/backing", false), -ENOENT);
+	unsetenv("UBLKD_SANDBOX");
+	assert_int_equal(try_open(f, "/nonexistent/backing", false), -ENOENT);
+}
+
 /* The kernel may let go of a dead server's ring, and of the files in it, after its process. */
 static void test_successor_of_a_killed_server_gets_the_file(void **state)
 {
@@ -626,6 +642,7 @@ int main(void)
 		TEST(test_prealloc_grows_with_blocks),
 		TEST(test_other_kinds_are_refused),
 		TEST(test_one_writer_or_many_readers),
+		TEST(test_old_sandbox_is_told),
 		TEST(test_successor_of_a_killed_server_gets_the_file),
 		TEST(test_read_only_file_makes_read_only_device),
 		TEST(test_last_flush_notices_a_file_that_is_too_short),

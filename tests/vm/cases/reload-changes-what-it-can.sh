@@ -63,6 +63,7 @@ for name in sparse prealloc mem; do
 done
 all=(sparse prealloc mem admin below)
 at_exit systemctl stop "${all[@]/#/ublk@}"
+systemctl daemon-reload
 systemctl start "${all[@]/#/ublk@}"
 for name in "${all[@]}"; do
 	[[ $(size "$name") == $((16 << 20)) ]]
@@ -116,6 +117,7 @@ define data
 printf 'Type=file\nPath=%s\nCreate=sparse\n' "$PWD/fs/data.img" >lines
 sed -i '/^\[Backend\]/r lines' /etc/ublk/data.conf
 set_key data Size 320M Device
+systemctl daemon-reload
 node=$(start_name data)
 if can_grow; then
 	mkfs.xfs -q "$node"

@@ -8,6 +8,7 @@ mkdir -p /etc/ublk /run/systemd/system/ublk@.service.d
 define() {
 	cat >"/etc/ublk/$1.conf"
 	at_exit rm -f "/etc/ublk/$1.conf"
+	systemctl daemon-reload
 }
 show() { systemctl show -P "$2" "ublk@$1.service"; }
 

@@ -8,7 +8,7 @@ units=$(systemctl show -P FragmentPath ublk.target)
 units=${units%/*}
 
 systemd-analyze verify --man=no --recursive-errors=no "$units"/ublk@.service "$units"/ublk-reap@.service \
-	"$units"/ublkd.service "$units"/ublk-reap.service "$units"/ublk.target "$units"/system-ublk.slice \
+	"$units"/ublkd.service "$units"/ublk-reap.service "$units"/ublk.target "$units"/remote-ublk.target "$units"/system-ublk.slice \
 	>"$WORK/verify" 2>&1 || fail "$(<"$WORK/verify")"
 [[ ! -s $WORK/verify ]] || fail "$(<"$WORK/verify")"
 for unit in ublk@any.service ublkd.service; do
@@ -22,7 +22,7 @@ systemctl is-active ublk.target
 [[ $(systemctl is-enabled ublkd.service) == disabled ]]
 
 # tenths; see the comments in the units for what is left
-for unit in 25:ublk@.service 25:ublkd.service 40:ublk-reap@.service 40:ublk-reap.service; do
+for unit in 20:ublk@.service 20:ublkd.service 40:ublk-reap@.service 40:ublk-reap.service; do
 	systemd-analyze security --no-pager --offline=true --threshold="${unit%%:*}" "$units/${unit#*:}" | tail -n 1
 done
 
