@@ -178,15 +178,28 @@ static void log_emit_journal(const struct log_record *rec)
 	sd_journal_sendv(iov, n);
 }
 
+/*
+ * One write is one record, and the kernel refuses more than 1024 bytes. Not dprintf(): that of glibc
+ * 2.36 fails where there is no position.
+ */
+static void log_emit_kmsg(const struct log_record *rec)
+{
+	char text[1000];
+	struct iovec iov = log_field(text, sizeof(text), "<%d>%s[%d]: %s%s%s\n",
+				     LOG_DAEMON | rec->level, log_state.kmsg_program, (int)getpid(),
+				     rec->device, rec->device[0] ? ": " : "", rec->text);
+
+	/* There is nobody to tell a failure. */
+	if (write(log_state.kmsg_fd, iov.iov_base, iov.iov_len) < 0)
+		return;
+}
+
 static void log_emit(const struct log_record *rec)
 {
 	const char *level = "error";
 
 	if (log_state.kmsg_fd >= 0) {
-		/* one write is one record; the facility is the daemons' */
-		dprintf(log_state.kmsg_fd, "<%d>%s[%d]: %s%s%s\n", LOG_DAEMON | rec->level,
-			log_state.kmsg_program, (int)getpid(), rec->device,
-			rec->device[0] ? ": " : "", rec->text);
+		log_emit_kmsg(rec);
 		return;
 	}
 	if (log_stderr_is_journal()) {
