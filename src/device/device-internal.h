@@ -33,6 +33,7 @@ struct device {
 	bool taken_over;
 	struct orphan *orphan; /* to be taken over, until it is */
 	struct stats stats;
+	uint64_t seen_ns; /* at a takeover: when the server before gave its last sign of life */
 	struct throttle *throttle;
 	struct queue **queues;
 
@@ -43,6 +44,9 @@ struct device {
 
 /* Asserts that it may. */
 void device_go(struct device *d, enum device_state to);
+
+/* CLOCK_MONOTONIC. */
+uint64_t device_now_ns(void);
 
 /* One of its queues cannot serve any more. */
 bool device_queue_has_ended(const struct device *d);

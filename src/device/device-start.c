@@ -295,9 +295,12 @@ static int device_make_stats(struct device *d)
 
 	if (d->orphan)
 		(void)stats_open(d->conf->name, &old);
-	r = stats_create(d->conf->name, d->info.n_queues, &d->stats);
-	if (r == 0 && old.header)
+	r = stats_create(d->conf->name, d->info.n_queues, d->info.depth, &d->stats);
+	d->seen_ns = device_now_ns();
+	if (r == 0 && old.header) {
 		stats_continue(&d->stats, &old);
+		d->seen_ns = stats_get_seen_ns(&old);
+	}
 	stats_close(&old);
 	if (r < 0)
 		return log_error_errno(r, "cannot make " STATE_DIR "/%s/stats: %m", d->conf->name);

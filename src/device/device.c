@@ -28,12 +28,17 @@
 #define DEVICE_TICK_MS         200
 #define DEVICE_REPORT_EVERY_MS 10000
 
-static uint64_t device_now_ms(void)
+uint64_t device_now_ns(void)
 {
 	struct timespec ts;
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+}
+
+static uint64_t device_now_ms(void)
+{
+	return device_now_ns() / 1000000;
 }
 
 int device_new(struct device_conf *conf, const struct device_env *env, struct device **ret)
@@ -260,6 +265,11 @@ bool device_is_recoverable(const struct device *d)
 
 void device_drain(struct device *d)
 {
+	struct stats_device *s = d->stats.header ? stats_get_device(&d->stats) : NULL;
+
+	/* The pause begins here. */
+	if (s && s->left_ns == 0)
+		__atomic_store_n(&s->left_ns, device_now_ns(), __ATOMIC_RELAXED);
 	for (unsigned i = 0; d->queues && i < d->info.n_queues; i++)
 		queue_drain(d->queues[i]);
 }

@@ -52,9 +52,21 @@ static int io_error_for_kernel(int r)
 
 static void io_count(const struct io *io)
 {
-	struct stats_queue *s = io->queue->config.stats;
+	struct queue *q = io->queue;
+	struct stats_queue *s = q->config.stats;
+	const uint64_t ns = q->worker->now_ns - io->start_ns;
 
 	stats_add(&s->op[io->op].count, 1);
+	if (ns > 0) {
+		stats_add(&s->op[io->op].latency_ns, ns);
+		stats_add(&s->latency[stats_class(io->op)][latency_bucket(ns)], 1);
+	} else { /* how long is not known before the end of the turn */
+		q->at_once[io->op]++;
+		if (q->n_at_once++ == 0) {
+			q->next_at_once = q->worker->at_once;
+			q->worker->at_once = q;
+		}
+	}
 	if (io->retries)
 		stats_add(&s->retries, io->retries);
 }
@@ -68,6 +80,7 @@ static void io_fail(struct io *io, int r)
 	__atomic_store_n(&s->last_errno, -r, __ATOMIC_RELAXED);
 	__atomic_store_n(&s->last_error_offset, io->offset_bytes, __ATOMIC_RELAXED);
 	stats_add(&s->op[io->op].errors, 1);
+	stats_add(&s->op[io->op].errnos[stats_errno_index(-r)], 1);
 	queue_note_failure(io->queue);
 	queue_answer(io, r);
 }

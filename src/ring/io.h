@@ -65,10 +65,11 @@ struct io {
 	/* the queue's */
 	struct queue *queue;
 	uint16_t tag;
-	uint8_t state;   /* enum io_state */
-	int32_t result;  /* while ANSWERED */
-	uint32_t beat;   /* of the worker, when it went to the backend */
-	struct io *next; /* while it waits in a throttle_queue */
+	uint8_t state;     /* enum io_state */
+	int32_t result;    /* while ANSWERED */
+	uint32_t beat;     /* of the worker, when it went to the backend */
+	uint64_t start_ns; /* of the turn it came with */
+	struct io *next;   /* while it waits in a throttle_queue */
 };
 
 /* Operations of a backend on the queue's thread. Only queue_init() may block. */

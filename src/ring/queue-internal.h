@@ -4,6 +4,7 @@
 #include "ring/queue.h"
 #include "ring/throttle.h"
 #include "ring/worker-internal.h"
+#include "state/stats.h"
 
 /* The char device, and what the backend registers. */
 #define QUEUE_N_FILES 8
@@ -53,6 +54,10 @@ struct queue {
 	bool have_backend_ctx;
 	struct throttle_queue throttle; /* slots in IO_WAITING */
 	unsigned turn;
+	uint64_t turn_ns; /* of its last turn */
+	struct queue *next_at_once;
+	unsigned n_at_once; /* answered in the turn they came with, and not timed yet: the sum of */
+	unsigned at_once[N_IO_OPS];
 	unsigned n_dead;       /* slots in IO_DEAD */
 	unsigned n_at_backend; /* slots in IO_AT_BACKEND */
 
@@ -93,6 +98,8 @@ void batch_on_done(const struct io_uring_cqe *cqe);
 
 /* Something of it came with this turn. */
 void queue_count_turn(struct queue *q);
+/* The turn took so long, and so did what was answered within it. */
+void queue_time_at_once(struct queue *q, uint64_t ns);
 /* The kernel has a request in this slot. */
 void queue_request(struct queue *q, struct io *io);
 /* Something happened that must not: -errno. */

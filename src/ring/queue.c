@@ -204,8 +204,10 @@ uint64_t queue_release(struct queue *q, uint64_t now_ns)
 	uint64_t wait_ns = UINT64_MAX;
 	struct io *io;
 
-	while ((io = throttle_next(&q->throttle, t, now_ns, &wait_ns)))
+	while ((io = throttle_next(&q->throttle, t, now_ns, &wait_ns))) {
+		stats_add(&q->config.stats->waited_ns, q->worker->now_ns - io->start_ns);
 		queue_submit(q, io);
+	}
 	return wait_ns;
 }
 
@@ -229,6 +231,7 @@ void queue_request(struct queue *q, struct io *io)
 	io->flags = desc.flags;
 	io->offset_bytes = desc.offset_bytes;
 	io->len_bytes = desc.len_bytes;
+	io->start_ns = q->worker->now_ns;
 	io->done_bytes = 0;
 	io->retries = 0;
 	io->phase = 0;
@@ -265,6 +268,43 @@ void queue_break(struct queue *q, int r)
 	q->worker->look = true;
 }
 
+static bool queue_is_full(const struct queue *q)
+{
+	return q->n_at_once + q->n_at_backend + q->throttle.n == q->config.depth;
+}
+
+/* Nothing has changed with its requests since it was last looked at. */
+static void queue_account(struct queue *q)
+{
+	struct stats_queue *s = q->config.stats;
+	const uint64_t now_ns = q->worker->now_ns, ns = now_ns - q->turn_ns;
+
+	q->turn_ns = now_ns;
+	__atomic_store_n(&s->seen_ns, now_ns, __ATOMIC_RELAXED);
+	if (q->n_at_backend > 0)
+		stats_add(&s->backend_ns, q->n_at_backend * ns);
+	if (queue_is_full(q))
+		stats_add(&s->full_ns, ns);
+}
+
+void queue_time_at_once(struct queue *q, uint64_t ns)
+{
+	struct stats_queue *s = q->config.stats;
+
+	if (queue_is_full(q))
+		stats_add(&s->full_ns, ns);
+	q->n_at_once = 0;
+	for (unsigned op = 0; op < N_IO_OPS; op++) {
+		const unsigned n = q->at_once[op];
+
+		if (n == 0)
+			continue;
+		q->at_once[op] = 0;
+		stats_add(&s->op[op].latency_ns, n * ns);
+		stats_add(&s->latency[stats_class(op)][latency_bucket(ns)], n);
+	}
+}
+
 void queue_count_turn(struct queue *q)
 {
 	if (q->turn == q->worker->turn)
@@ -272,6 +312,7 @@ void queue_count_turn(struct queue *q)
 	q->turn = q->worker->turn;
 	q->worker->busy = true;
 	stats_add(&q->config.stats->turns, 1);
+	queue_account(q);
 }
 
 void queue_on_cqe(uint64_t user_data, int res)
@@ -357,6 +398,8 @@ void queue_leave(struct queue *q, int r)
 {
 	if (q->result == 0)
 		q->result = r;
+	if (q->n_at_once > 0)
+		worker_settle(q->worker);
 	queue_unlink(q);
 	queue_clear(q);
 	queue_go(q, QUEUE_ENDED);
@@ -372,6 +415,7 @@ void queue_look_for_slow(struct queue *q)
 	const struct io *oldest = NULL;
 	uint32_t n = 0;
 
+	queue_account(q);
 	for (unsigned tag = 0; n_beats > 0 && q->n_at_backend > 0 && tag < q->config.depth; tag++) {
 		const struct io *io = &q->ios[tag];
 
@@ -498,6 +542,7 @@ static int queue_join(struct worker *w, void *arg)
 		queue_clear(q);
 		return r;
 	}
+	q->turn_ns = w->now_ns;
 	q->next = w->queues;
 	w->queues = q;
 	__atomic_store_n(&w->n_queues, w->n_queues + 1, __ATOMIC_RELAXED);

@@ -49,10 +49,12 @@ struct worker {
 	struct queue *queues;
 	unsigned n_queues; /* atomic: also read by workers_pick() */
 	unsigned turn;
-	bool look;      /* a queue may have come to its end */
-	bool throttled; /* a queue has requests that wait for their time */
-	bool busy;      /* something has come since the idle timer was set */
-	bool quiet;     /* nothing came until it went off */
+	uint64_t now_ns;       /* CLOCK_MONOTONIC at the beginning of the turn */
+	struct queue *at_once; /* those that have answered what came in this turn */
+	bool look;             /* a queue may have come to its end */
+	bool throttled;        /* a queue has requests that wait for their time */
+	bool busy;             /* something has come since the idle timer was set */
+	bool quiet;            /* nothing came until it went off */
 	bool idle_armed;
 	bool idle_fd_is_set; /* registered with the ring */
 	struct __kernel_timespec idle_timer;
@@ -104,6 +106,9 @@ int worker_submit(struct worker *w);
 /* Answers that are not in an SQE yet get one. */
 void worker_flush(struct worker *w);
 void worker_wake(struct worker *w); /* any thread */
+
+/* The turn has come to its end, for the times of those in w->at_once. */
+void worker_settle(struct worker *w);
 
 /* ---- worker-tables.c; on the worker's thread ---- */
 

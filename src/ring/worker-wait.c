@@ -39,7 +39,7 @@ static uint64_t worker_release(struct worker *w)
 		if (throttle_is_empty(&q->throttle))
 			continue;
 		if (now_ns == 0)
-			now_ns = queue_now_ns();
+			now_ns = w->now_ns = queue_now_ns();
 		ns = queue_release(q, now_ns);
 		wait_ns = MIN(wait_ns, ns);
 	}

@@ -143,6 +143,16 @@ static bool worker_look(struct worker *w)
 	return true;
 }
 
+void worker_settle(struct worker *w)
+{
+	const uint64_t ns = queue_now_ns() - w->now_ns;
+
+	for (struct queue *q = TAKE_PTR(w->at_once), *next; q; q = next) {
+		next = TAKE_PTR(q->next_at_once);
+		queue_time_at_once(q, ns);
+	}
+}
+
 static void worker_on_cqe(struct worker *w, const struct io_uring_cqe *cqe)
 {
 	switch ((enum io_source)(cqe->user_data & IO_SOURCE_MASK)) {
@@ -179,12 +189,15 @@ static void worker_run(struct worker *w)
 			return;
 		}
 		w->turn++;
+		w->now_ns = queue_now_ns();
 		io_uring_for_each_cqe(&w->ring, head, cqe)
 		{
 			worker_on_cqe(w, cqe);
 			n++;
 		}
 		io_uring_cq_advance(&w->ring, n);
+		if (w->at_once)
+			worker_settle(w);
 		if (w->look && worker_look(w))
 			return;
 	}

@@ -310,10 +310,71 @@ static void test_errors_reach_the_kernel_and_are_counted(void **state)
 		assert_int_equal(driver.results[2][0], cases[i][1]);
 		assert_int_equal(stats.op[IO_WRITE].count, 2);
 		assert_int_equal(stats.op[IO_WRITE].bytes, 0);
+		assert_int_equal(stats.op[IO_WRITE].errnos[stats_errno_index(-cases[i][1])], 2);
 		assert_int_equal(stats.last_errno, -cases[i][1]);
 		assert_int_equal(stats.last_error_op, IO_WRITE);
 		assert_int_equal(stats.last_error_offset, 4096);
 	}
+}
+
+static uint64_t sum_latency(unsigned class)
+{
+	return latency_count_below(stats.latency[class], LATENCY_MAX_NS);
+}
+
+/* Each answer is in one histogram, those that the backend gives at once, too. */
+static void test_every_request_is_timed(void **state)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		struct queue *q;
+
+		teardown(NULL);
+		assert_int_equal(setup(NULL), 0);
+		disk.through_ring = i;
+		for (unsigned tag = 0; tag < DEPTH; tag++)
+			add(tag, IO_READ, 0, 4096);
+		add(0, IO_WRITE, 8192, 4096);
+		add(1, IO_FLUSH, 0, 0);
+		add(2, IO_DISCARD, 0, 1 << 20);
+		add(3, IO_WRITE_ZEROES, 0, 4096); /* is refused */
+		q = start(&disk_limits);
+		assert_int_equal(wait_end(q), 0);
+		queue_stop(q);
+		assert_int_equal(sum_latency(stats_class(IO_READ)), DEPTH);
+		assert_int_equal(sum_latency(stats_class(IO_WRITE)), 1);
+		assert_int_equal(sum_latency(stats_class(IO_FLUSH)), 1);
+		assert_int_equal(sum_latency(stats_class(IO_OTHER)), 2);
+		assert_true(stats.op[IO_READ].latency_ns > 0);
+		assert_true(stats.op[IO_WRITE_ZEROES].latency_ns > 0);
+		assert_int_equal(stats.op[IO_WRITE_ZEROES].errnos[stats_errno_index(EOPNOTSUPP)],
+				 1);
+		assert_int_equal(stats.backend_ns > 0, i);
+		assert_true(stats.seen_ns > 0);
+	}
+}
+
+/* All slots wait for the backend some time, which is known when it is over. */
+static void test_time_at_full_depth(void **state)
+{
+	AUTO_CLOSE int hold = eventfd(0, EFD_CLOEXEC | EFD_SEMAPHORE);
+	const uint64_t n = DEPTH;
+	struct queue *q;
+
+	disk.through_ring = true;
+	disk.wait_fd = hold;
+	for (unsigned tag = 0; tag < DEPTH; tag++)
+		add(tag, IO_READ, 0, 4096);
+	q = start(&disk_limits);
+	while (__atomic_load_n(&disk.n_submits, __ATOMIC_ACQUIRE) < DEPTH)
+		;
+	usleep(20000); /* the least that is to be measured */
+	assert_int_equal(write(hold, &n, sizeof(n)), sizeof(n));
+	assert_int_equal(wait_end(q), 0);
+	queue_stop(q);
+	assert_true(stats.full_ns >= 15000000);
+	assert_true(stats.backend_ns >= DEPTH * 15000000ULL);
+	assert_true(latency_percentile(stats.latency[stats_class(IO_READ)], 1) >= 15000000);
+	assert_true(stats.op[IO_READ].latency_ns >= DEPTH * 15000000ULL);
 }
 
 static void test_every_slot_has_a_buffer_of_its_own(void **state)
@@ -628,6 +689,8 @@ int main(void)
 			test_requests_beyond_the_limits_never_reach_the_backend, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_errors_reach_the_kernel_and_are_counted, setup,
 						teardown),
+		cmocka_unit_test_setup_teardown(test_every_request_is_timed, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_time_at_full_depth, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_every_slot_has_a_buffer_of_its_own, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_stop_of_an_idle_queue_returns, setup,

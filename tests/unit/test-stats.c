@@ -45,7 +45,7 @@ static void test_reader_sees_what_the_writer_counts(void **state)
 	struct stats w, r;
 	struct stat st;
 
-	assert_int_equal(stats_create("data", 3, &w), 0);
+	assert_int_equal(stats_create("data", 3, 128, &w), 0);
 	assert_int_equal(stat(stats_path(), &st), 0);
 	assert_int_equal(st.st_mode & 07777, 0644);
 	assert_int_equal(stats_open("data", &r), 0);
@@ -72,10 +72,10 @@ static void test_new_file_begins_at_zero_and_leaves_the_old_alone(void **state)
 {
 	struct stats first, reader, second;
 
-	assert_int_equal(stats_create("data", 2, &first), 0);
+	assert_int_equal(stats_create("data", 2, 128, &first), 0);
 	stats_add(&stats_get_queue(&first, 1)->turns, 5);
 	assert_int_equal(stats_open("data", &reader), 0);
-	assert_int_equal(stats_create("data", 1, &second), 0);
+	assert_int_equal(stats_create("data", 1, 128, &second), 0);
 	assert_int_equal(stats_get_queue(&second, 0)->turns, 0);
 	assert_int_equal(stats_get_queue(&reader, 1)->turns, 5);
 	stats_close(&first);
@@ -83,13 +83,78 @@ static void test_new_file_begins_at_zero_and_leaves_the_old_alone(void **state)
 	stats_close(&second);
 }
 
+static void test_successor_goes_on_counting(void **state)
+{
+	struct stats old, s;
+
+	assert_int_equal(stats_create("data", 2, 128, &old), 0);
+	stats_get_queue(&old, 1)->op[0].count = 7;
+	stats_get_queue(&old, 1)->latency[0][100] = 7;
+	stats_get_queue(&old, 1)->tid = 5;
+	stats_get_queue(&old, 1)->in_flight = 3;
+	stats_count_recovery(&old, 1000, 3000);
+	assert_int_equal(stats_create("data", 2, 64, &s), 0);
+	stats_continue(&s, &old);
+	assert_int_equal(s.header->depth, 64);
+	assert_int_equal(stats_get_queue(&s, 1)->op[0].count, 7);
+	assert_int_equal(stats_get_queue(&s, 1)->latency[0][100], 7);
+	assert_int_equal(stats_get_queue(&s, 1)->tid, 0);
+	assert_int_equal(stats_get_queue(&s, 1)->in_flight, 0);
+	assert_int_equal(stats_get_device(&s)->recoveries, 1);
+	stats_close(&s);
+	/* of another shape: what is the device's goes on */
+	assert_int_equal(stats_create("data", 1, 64, &s), 0);
+	stats_continue(&s, &old);
+	assert_int_equal(stats_get_queue(&s, 0)->op[0].count, 0);
+	assert_int_equal(stats_get_device(&s)->recoveries, 1);
+	stats_close(&s);
+	stats_close(&old);
+}
+
+static void test_pause_of_a_recovery(void **state)
+{
+	const struct stats_device *d;
+	struct stats old, s;
+
+	assert_int_equal(stats_create("data", 2, 128, &old), 0);
+	assert_int_equal(stats_get_seen_ns(&old), 0);
+	stats_get_queue(&old, 0)->seen_ns = 5000;
+	stats_get_queue(&old, 1)->seen_ns = 4000;
+	assert_int_equal(stats_get_seen_ns(&old), 5000);
+	stats_get_device(&old)->left_ns = 4500; /* on purpose: from then on users waited */
+	assert_int_equal(stats_get_seen_ns(&old), 4500);
+	assert_int_equal(stats_create("data", 2, 128, &s), 0);
+	stats_continue(&s, &old);
+	d = stats_get_device(&s);
+	assert_int_equal(d->left_ns, 0);
+	stats_count_recovery(&s, 4500, 6500);
+	stats_count_recovery(&s, 7000, 8000);
+	stats_count_recovery(&s, 9000, 8500); /* another clock's */
+	assert_int_equal(d->recoveries, 3);
+	assert_int_equal(d->pause_ns, 3000);
+	assert_int_equal(d->last_pause_ns, 0);
+	assert_int_equal(d->max_pause_ns, 2000);
+	stats_close(&s);
+	stats_close(&old);
+}
+
+static void test_errnos_have_their_places(void **state)
+{
+	for (unsigned i = 0; i < STATS_N_ERRNOS; i++)
+		assert_int_equal(stats_errno_index(stats_errno(i)), i);
+	assert_int_equal(stats_errno(0), 0);
+	assert_int_equal(stats_errno(stats_errno_index(EIO)), EIO);
+	assert_int_equal(stats_errno(stats_errno_index(ENOSPC)), ENOSPC);
+	assert_int_equal(stats_errno_index(EDOM), 0);
+}
+
 static void test_number_of_queues_is_bounded(void **state)
 {
 	struct stats s = {0};
 
-	assert_int_equal(stats_create("data", 0, &s), -EINVAL);
-	assert_int_equal(stats_create("data", 4097, &s), -EINVAL);
-	assert_int_equal(stats_create("data", 4096, &s), 0);
+	assert_int_equal(stats_create("data", 0, 128, &s), -EINVAL);
+	assert_int_equal(stats_create("data", 4097, 128, &s), -EINVAL);
+	assert_int_equal(stats_create("data", 64, 128, &s), 0);
 	stats_close(&s);
 }
 
@@ -99,7 +164,7 @@ static void test_no_file(void **state)
 
 	assert_int_equal(stats_open("data", &s), -ENOENT);
 	assert_int_equal(stats_open("other", &s), -ENOENT);
-	assert_int_equal(stats_create("other", 1, &s), -ENOENT);
+	assert_int_equal(stats_create("other", 1, 128, &s), -ENOENT);
 }
 
 static void spoil(off_t at, uint32_t value)
@@ -123,12 +188,14 @@ static void test_header_is_checked(void **state)
 		{offsetof(struct stats_header, n_queues), UINT32_MAX, -EBADMSG},
 		{offsetof(struct stats_header, queue_size_bytes), 64, -EBADMSG},
 		{offsetof(struct stats_header, n_ops), 9, -EBADMSG},
+		{offsetof(struct stats_header, queues_at), 64, -EBADMSG},
+		{offsetof(struct stats_header, n_buckets), 767, -EBADMSG},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		struct stats s, r;
 
-		assert_int_equal(stats_create("data", 2, &s), 0);
+		assert_int_equal(stats_create("data", 2, 128, &s), 0);
 		spoil(cases[i].at, cases[i].value);
 		assert_int_equal(stats_open("data", &r), cases[i].r);
 		stats_close(&s);
@@ -137,15 +204,16 @@ static void test_header_is_checked(void **state)
 
 static void test_short_file_is_refused(void **state)
 {
-	const off_t lengths[] = {0, 1, 63, 64, 64 + 256, 64 + 511, 64 + 513};
+	const off_t whole = 128 + 2 * (off_t)sizeof(struct stats_queue);
+	const off_t lengths[] = {0, 1, 63, 64, 127, 128, whole / 2, whole - 1, whole + 1};
 	struct stats s, r;
 
-	assert_int_equal(stats_create("data", 2, &s), 0);
+	assert_int_equal(stats_create("data", 2, 128, &s), 0);
 	stats_close(&s);
 	for (size_t i = 0; i < ARRAY_SIZE(lengths); i++) {
 		assert_int_equal(truncate(stats_path(), lengths[i]), 0);
 		assert_int_equal(stats_open("data", &r), -EBADMSG);
-		assert_int_equal(stats_create("data", 2, &s), 0);
+		assert_int_equal(stats_create("data", 2, 128, &s), 0);
 		stats_close(&s);
 	}
 }
@@ -165,6 +233,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_reader_sees_what_the_writer_counts),
 		TEST(test_new_file_begins_at_zero_and_leaves_the_old_alone),
+		TEST(test_successor_goes_on_counting),
+		TEST(test_pause_of_a_recovery),
+		TEST(test_errnos_have_their_places),
 		TEST(test_number_of_queues_is_bounded),
 		TEST(test_no_file),
 		TEST(test_header_is_checked),
