@@ -7,6 +7,7 @@
 
 #include "cli/cli.h"
 #include "util/cleanup.h"
+#include "util/parse.h"
 
 struct command {
 	const char *name;
@@ -18,6 +19,9 @@ struct command {
 static const struct command commands[] = {
 	{"list", "", "ublk devices, whoever made them", cmd_list},
 	{"status", "NAME|DEVICE|ID", "everything about one device", cmd_status},
+	{"stats", "[NAME]", "what queues have counted, and how long it took", cmd_stats},
+	{"top", "", "the busiest devices, every second", cmd_top},
+	{"metrics", "", "the same for monitoring, as OpenMetrics text", cmd_metrics},
 	{"check", "[FILE|NAME...]", "find errors in definitions", cmd_check},
 	{"cat", "NAME", "files that make up a definition", cmd_cat},
 	{"show", "NAME", "what a definition means, with all defaults", cmd_show},
@@ -28,6 +32,7 @@ static const struct command commands[] = {
 static const struct option options[] = {
 	{"all", no_argument, NULL, 'a'},         {"dry-run", no_argument, NULL, 'd'},
 	{"force", required_argument, NULL, 'f'}, {"json", no_argument, NULL, 'j'},
+	{"watch", optional_argument, NULL, 'w'}, {"count", required_argument, NULL, 'c'},
 	{"no-legend", no_argument, NULL, 'n'},   {"help", no_argument, NULL, 'h'},
 	{"version", no_argument, NULL, 'V'},     {0},
 };
@@ -43,6 +48,9 @@ static int main_usage(FILE *out)
 	      "      --dry-run     gc: remove nothing, only say what would be\n"
 	      "      --force NAME  gc: remove this one, though it is in use or not ours\n"
 	      "  -j, --json        print JSON\n"
+	      "  -w, --watch[=SECONDS]\n"
+	      "                    stats: again and again, what came in between\n"
+	      "      --count=N     stats --watch, top: end after so many times\n"
 	      "      --no-legend   print no headings\n"
 	      "  -h, --help        show this text\n"
 	      "      --version     show the version\n"
@@ -61,12 +69,36 @@ static int main_flush(int status)
 	return status ? status : 1;
 }
 
+static int main_seconds(const char *text, uint64_t *ret_ns)
+{
+	char *end;
+	double s;
+
+	if (!text)
+		return 0;
+	s = strtod(text, &end);
+	if (end == text || *end || !(s >= 0.01 && s <= 86400)) {
+		fprintf(stderr, "ublkctl: --watch=%s: seconds from 0.01 to 86400\n", text);
+		return -EINVAL;
+	}
+	*ret_ns = (uint64_t)(s * NS_PER_S);
+	return 0;
+}
+
+static int main_number(const char *text, uint64_t *ret)
+{
+	if (parse_u64(text, ret) == 0 && *ret > 0)
+		return 0;
+	fprintf(stderr, "ublkctl: --count=%s: a number from 1 on\n", text);
+	return -EINVAL;
+}
+
 int main(int argc, char **argv)
 {
-	struct cli cli = {0};
+	struct cli cli = {.every_ns = NS_PER_S};
 	int c;
 
-	while ((c = getopt_long(argc, argv, "ajh", options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "ajw::h", options, NULL)) != -1) {
 		switch (c) {
 		case 'a':
 			cli.all = true;
@@ -79,6 +111,15 @@ int main(int argc, char **argv)
 			break;
 		case 'j':
 			cli.json = true;
+			break;
+		case 'w':
+			cli.watch = true;
+			if (main_seconds(optarg, &cli.every_ns) < 0)
+				return EX_USAGE;
+			break;
+		case 'c':
+			if (main_number(optarg, &cli.n_times) < 0)
+				return EX_USAGE;
 			break;
 		case 'n':
 			cli.no_legend = true;

@@ -30,6 +30,54 @@ const char *output_size(uint64_t bytes, char buf[static OUTPUT_SIZE_MAX])
 	return buf;
 }
 
+/* Three digits, without zeros at their end. */
+static void output_digits(double n, const char *unit, char buf[static OUTPUT_SIZE_MAX])
+{
+	char digits[16];
+
+	snprintf(digits, sizeof(digits), "%.*f", n < 9.995 ? 2 : n < 99.95 ? 1 : 0, n);
+	if (strchr(digits, '.')) {
+		size_t len = strlen(digits);
+
+		while (digits[len - 1] == '0')
+			len--;
+		digits[digits[len - 1] == '.' ? len - 1 : len] = '\0';
+	}
+	snprintf(buf, OUTPUT_SIZE_MAX, "%s%s", digits, unit);
+}
+
+const char *output_time(uint64_t ns, char buf[static OUTPUT_SIZE_MAX])
+{
+	static const char *const units[] = {"ns", "us", "ms"};
+	double n = (double)ns;
+
+	for (size_t i = 0; i < ARRAY_SIZE(units); i++) {
+		if (n < 999.5) {
+			output_digits(n, units[i], buf);
+			return buf;
+		}
+		n /= 1000;
+	}
+	if (n < 120)
+		output_digits(n, "s", buf);
+	else if (n < 7200)
+		snprintf(buf, OUTPUT_SIZE_MAX, "%.0fm", n / 60);
+	else
+		snprintf(buf, OUTPUT_SIZE_MAX, "%.0fh", n / 3600);
+	return buf;
+}
+
+const char *output_rate(double n, char buf[static OUTPUT_SIZE_MAX])
+{
+	static const char *const units[] = {"", "k", "M", "G"};
+	size_t i = 0;
+
+	for (; n >= 999.5 && i + 1 < ARRAY_SIZE(units); i++)
+		n /= 1000;
+	output_digits(n, units[i], buf);
+	return buf;
+}
+
 struct json_object *output_json_text(const char *text)
 {
 	AUTO_FREE char *clean = NULL;
@@ -52,6 +100,13 @@ void output_json(struct json_object *o)
 {
 	puts(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY |
 						       JSON_C_TO_STRING_NOSLASHESCAPE));
+}
+
+void output_json_line(struct json_object *o)
+{
+	puts(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN |
+						       JSON_C_TO_STRING_NOSLASHESCAPE));
+	fflush(stdout); /* main() looks at whether it could */
 }
 
 static int output_exit_status(int r)

@@ -148,8 +148,7 @@ static int list_print_json(const struct survey *s, const struct cli *cli)
 	return 0;
 }
 
-/* What could not be found out, and for want of what. */
-static int show_complain(const struct survey *s)
+int show_complain(const struct survey *s)
 {
 	if (s->ctrl_error < 0)
 		return output_complain_ctrl(s->ctrl_error);

@@ -29,5 +29,8 @@ struct json_object *show_links_json(const struct survey_device *d);
 /* An element of list --json. */
 struct json_object *show_device_json(const struct survey_device *d, const struct holders *h);
 
+/* Complains of what could not be found out. Return: the exit status that it means. */
+int show_complain(const struct survey *s);
+
 /* Prints the object of status --json. 0. */
 int show_status_json(const struct survey_device *d);

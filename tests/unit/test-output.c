@@ -53,10 +53,53 @@ static void test_json_is_utf8_whatever_comes(void **state)
 	assert_null(output_json_text(NULL));
 }
 
+static void test_times_for_people(void **state)
+{
+	const struct {
+		uint64_t ns;
+		const char *text;
+	} cases[] = {
+		{0, "0ns"},
+		{64, "64ns"},
+		{999, "999ns"},
+		{1000, "1us"},
+		{1234, "1.23us"},
+		{12345, "12.3us"},
+		{123456, "123us"},
+		{999499, "999us"},
+		{999500, "1ms"},
+		{20000000, "20ms"},
+		{1500000000, "1.5s"},
+		{100000000000, "100s"},
+		{600000000000, "10m"},
+		{36000000000000, "10h"},
+	};
+	char buf[OUTPUT_SIZE_MAX];
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+		assert_string_equal(output_time(cases[i].ns, buf), cases[i].text);
+	assert_non_null(output_time(UINT64_MAX, buf));
+}
+
+static void test_rates_for_people(void **state)
+{
+	char buf[OUTPUT_SIZE_MAX];
+
+	assert_string_equal(output_rate(0, buf), "0");
+	assert_string_equal(output_rate(0.5, buf), "0.5");
+	assert_string_equal(output_rate(999.4, buf), "999");
+	assert_string_equal(output_rate(999.6, buf), "1k");
+	assert_string_equal(output_rate(12345, buf), "12.3k");
+	assert_string_equal(output_rate(2500000, buf), "2.5M");
+	assert_string_equal(output_rate(1e14, buf), "100000G");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_sizes_for_people),
+		cmocka_unit_test(test_times_for_people),
+		cmocka_unit_test(test_rates_for_people),
 		cmocka_unit_test(test_json_is_utf8_whatever_comes),
 	};
 
