@@ -15,6 +15,7 @@ complete -c ublkctl -n __fish_use_subcommand -a check -d 'find errors in definit
 complete -c ublkctl -n __fish_use_subcommand -a cat -d 'files that make up a definition'
 complete -c ublkctl -n __fish_use_subcommand -a show -d 'what a definition means, with all defaults'
 complete -c ublkctl -n __fish_use_subcommand -a gc -d 'remove what dead servers have left'
+complete -c ublkctl -n __fish_use_subcommand -a doctor -d 'find what keeps devices from working, and say what to do'
 complete -c ublkctl -n __fish_use_subcommand -a features -d 'what the running kernel can do'
 complete -c ublkctl -n '__fish_seen_subcommand_from status stats cat show' -a '(__ublkctl_names)'
 complete -c ublkctl -n '__fish_seen_subcommand_from check' -F -a '(__ublkctl_names)'

@@ -28,4 +28,5 @@ int cmd_gc(int argc, char **argv, const struct cli *cli);
 int cmd_stats(int argc, char **argv, const struct cli *cli);
 int cmd_top(int argc, char **argv, const struct cli *cli);
 int cmd_metrics(int argc, char **argv, const struct cli *cli);
+int cmd_doctor(int argc, char **argv, const struct cli *cli);
 int cmd_features(int argc, char **argv, const struct cli *cli);

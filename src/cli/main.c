@@ -26,6 +26,7 @@ static const struct command commands[] = {
 	{"cat", "NAME", "files that make up a definition", cmd_cat},
 	{"show", "NAME", "what a definition means, with all defaults", cmd_show},
 	{"gc", "", "remove what dead servers have left", cmd_gc},
+	{"doctor", "", "find what keeps devices from working, and say what to do", cmd_doctor},
 	{"features", "", "what the running kernel can do", cmd_features},
 };
 
