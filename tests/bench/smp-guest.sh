@@ -45,12 +45,16 @@ for name in "${names[@]}"; do
 	plain "${device[$name]}"
 	dd if=/dev/zero of="${device[$name]}" bs=1M count=64 oflag=direct status=none
 done
+names+=(null_blk-2@0 null-2@0 memory-2@0)
 
-# one NAME DEPTH: two processes, each on a CPU of its own
+# one NAME DEPTH: two processes, each on a CPU of its own. NAME@0: one of them, on CPU 0, which uses the queue of that
+# CPU only, whose thread is on it, too.
 one() {
-	fio --name=x --filename="${device[$1]}" --direct=1 --ioengine=io_uring --fixedbufs --registerfiles \
-		--rw=randread --bs=4k --size=64M --norandommap --numjobs=2 --group_reporting --iodepth="$2" \
-		--cpus_allowed=0,1 --cpus_allowed_policy=split --time_based --runtime="$SECONDS_EACH" \
+	local cpus=0,1 jobs=2
+	[[ $1 != *@0 ]] || cpus=0 jobs=1
+	fio --name=x --filename="${device[${1%@0}]}" --direct=1 --ioengine=io_uring --fixedbufs --registerfiles \
+		--rw=randread --bs=4k --size=64M --norandommap --numjobs="$jobs" --group_reporting --iodepth="$2" \
+		--cpus_allowed="$cpus" --cpus_allowed_policy=split --time_based --runtime="$SECONDS_EACH" \
 		--percentile_list=50:99:99.9 --output-format=json 2>/dev/null |
 		jq -c '.jobs[0].read | {iops, p50: .clat_ns.percentile["50.000000"],
 			p99: .clat_ns.percentile["99.000000"], p999: .clat_ns.percentile["99.900000"]}'
