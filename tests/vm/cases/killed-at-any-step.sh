@@ -36,11 +36,18 @@ life() {
 	wait "$server" 2>/dev/null || status=$?
 }
 
+# What the last life took over when it died, kernels without an answer to that lose: said, and made anew.
+errors() {
+	local known='^$'
+	[[ $VM_ROW == 2 ]] || known='which this kernel does not survive twice'
+	grep error: step.log | grep -v "$known"
+}
+
 # after_it_all: the next start is like any other
 after_it_all() {
 	local n
 	serve step
-	! grep -q error: step.log || fail "$1: $(<step.log)"
+	! errors || fail "$1: $(<step.log)"
 	has "$dev" 5 s iflag=direct
 	n=$(find /sys/class/ublk-char -mindepth 1 | wc -l)
 	((n == 1)) || fail "$1: $n devices in the kernel"
