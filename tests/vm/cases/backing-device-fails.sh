@@ -1,4 +1,5 @@
 # guest: mini
+# rows-short: 1
 # timeout: 120
 # A backing device that fails, through device-mapper: for a stretch, now and then, by kind. Each user gets EIO for what
 # has failed and nothing else, the server counts exactly that, and with a sound table below all works again, without a

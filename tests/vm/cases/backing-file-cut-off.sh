@@ -1,4 +1,5 @@
 # guest: mini
+# rows-short: 1
 # timeout: 120
 # The image is truncated under the server, within a block: reads behind its end get EIO and so does a flush, since
 # data may be lost; the rest goes on; all is counted and told. With its size back, the file serves again.

@@ -1,4 +1,5 @@
 # guest: mini
+# rows-short: 2
 # timeout: 180
 # A sparse image on a file system that is full: whoever writes gets ENOSPC; the server
 # counts it and tells it once in ten seconds; what has its space goes on, and with space again all does. The stop

@@ -1,4 +1,5 @@
 # guest: mini
+# rows-short: 2
 # timeout: 120
 # Depth= is how many requests the kernel hands out at once, no more and no fewer, and MaxIO= how large one of them is.
 # The server is stopped (SIGSTOP) while fio fills the queue: that way it is full, whatever the machine is busy with.

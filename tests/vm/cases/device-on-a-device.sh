@@ -1,4 +1,5 @@
 # guest: mini
+# rows-short: 1
 # timeout: 90
 # One device is the backing of another: each byte arrives at the bottom. The lower one cannot be stopped while the
 # upper one serves it: it waits, works on, says who has it, and ends when the upper one has.

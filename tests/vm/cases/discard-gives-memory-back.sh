@@ -1,4 +1,5 @@
 # guest: mini
+# rows-short: 1
 # timeout: 60
 # A memory device takes memory as it is written, and discard and write-zeroes of up to 4 GiB give it back to the system,
 # unless the user asked to keep it.

@@ -1,4 +1,5 @@
 # guest: mini
+# rows-short: 2
 # timeout: 120
 # Discard and write-zeroes over a file, up to 4 GiB in one go: zeros, and space given back, unless the user asked to
 # keep it; to the byte, also where a range ends within a block of the file system; and on a file system that cannot

@@ -1,4 +1,5 @@
 # guest: mini
+# rows-short: 1
 # timeout: 90
 # Over a block device: discard and write-zeroes of up to 4 GiB are passed on to it, what it cannot do is not promised,
 # and zeros are zeros all the same. A loop device shows in its file what it was told.

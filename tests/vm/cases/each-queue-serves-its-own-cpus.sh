@@ -1,4 +1,5 @@
 # guest: mini
+# rows-short: 1
 # smp: 4
 # timeout: 120
 # With 1, 2 and 4 queues: what a CPU sends arrives at the thread of that CPU's queue and at no other, each thread is

@@ -1,4 +1,5 @@
 # guest: mini
+# rows-short: 1
 # timeout: 120
 # Each way to fail at start: one line on stderr, or one for each error of a definition, the exit status of ublkd(8),
 # no device, nothing in /run/ublkd, no image that was made for it.

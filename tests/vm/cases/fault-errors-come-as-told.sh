@@ -1,4 +1,5 @@
 # guest: mini
+# rows-short: 2
 # timeout: 300
 # [Fault] of a definition: a share of the requests of a kind fails, with the error that it names, and the data of the
 # others are right; transfers that end early change nothing; requests are slow. It is said loudly at the start. Without

@@ -1,4 +1,5 @@
 # guest: mini
+# rows-short: 1
 # timeout: 120
 # [Fault] HangWhile=: requests hang as long as the file is there, and go on when it is not; none is lost. The server
 # itself does not hang: a stop waits for the requests and then goes on.

@@ -1,4 +1,5 @@
 # guest: mini
+# rows-short: 2
 # timeout: 300
 # timeout-long: 900
 # [Fault] PowerCut=: a SIGKILL of the server is a power cut. What a FLUSH or FUA acknowledged is there with the next

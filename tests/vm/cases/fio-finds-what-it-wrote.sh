@@ -1,4 +1,5 @@
 # guest: mini
+# rows-short: 1
 # timeout: 150
 # timeout-long: 3600
 # fio with checksums: several jobs at once, sizes mixed, with and without the page cache above (direct) and below

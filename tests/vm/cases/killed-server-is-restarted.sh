@@ -1,5 +1,6 @@
 # guest: full
 # rows: 2 3
+# rows-short: 3
 # timeout: 180
 # SIGKILL of the server of a device that is not recoverable. If nobody uses the device, systemd brings it back with what was on it. If a
 # file system is mounted, it gets errors, since the device is lost; the service comes back with a new

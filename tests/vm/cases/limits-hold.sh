@@ -1,4 +1,5 @@
 # guest: mini
+# rows-short: 2
 # timeout: 180
 # [Limits] hold over all queues of a device, change and go while it is in use, and cost an idle one nothing. Small
 # requests do not wait behind large ones. A server that is left or dies while requests wait for their time loses none.

@@ -1,4 +1,5 @@
 # guest: mini
+# rows-short: 1
 # timeout: 90
 # A name is served once, whoever is first: a server of its own or the manager. The manager serves the
 # rest, and takes what becomes free. There is one manager.

@@ -1,5 +1,6 @@
 # guest: full
 # rows: 2 3
+# rows-short: 3
 # timeout: 300
 # What OnGiveUp= says of devices of the manager. Of one that it cannot take over, while it goes on with the others; and of
 # all, when it dies more often than its unit allows: ublk-reap@.manager looks at them then. What nobody uses goes, what is

@@ -1,4 +1,5 @@
 # guest: mini
+# rows-short: 1
 # timeout: 120
 # timeout-long: 600
 # alone: yes

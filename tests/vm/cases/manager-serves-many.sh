@@ -1,4 +1,5 @@
 # guest: mini
+# rows-short: 2
 # timeout: 180
 # timeout-long: 900
 # alone: yes

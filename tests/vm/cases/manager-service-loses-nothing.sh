@@ -1,5 +1,6 @@
 # guest: full
 # rows: 2 3
+# rows-short: 2
 # timeout: 500
 # timeout-long: 1500
 # ublkd.service, the manager, under load on all of its devices: killed, restarted with the same and with a replaced

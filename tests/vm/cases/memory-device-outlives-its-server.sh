@@ -1,5 +1,6 @@
 # guest: full
 # rows: 2 3
+# rows-short: 2
 # timeout: 120
 # A memory device under a mounted file system keeps its contents over restarts and a SIGKILL: its memfd waits in systemd's
 # store of descriptors. The char device never does, nor a ring. A stop empties the store.

@@ -1,4 +1,5 @@
 # guest: mini
+# rows-short: 2
 # timeout: 60
 # A partition table on a device: its partitions are there at once and after a new start, their data lies in the
 # file where the table says, and a file system on one of them keeps the device from being stopped.

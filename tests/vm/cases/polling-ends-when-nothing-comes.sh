@@ -1,4 +1,5 @@
 # guest: mini
+# rows-short: 1
 # timeout: 90
 # PollMicroseconds=: threads that look for requests before they sleep find each of them, in every way that requests come,
 # and use no processor when there is nothing to do.

@@ -1,4 +1,5 @@
 # guest: mini
+# rows-short: 1
 # timeout: 60
 # A device that is read-only, because its definition says so or because the file cannot be written, refuses every
 # change in the kernel already; it has no write cache; what is on it can be mounted and read.

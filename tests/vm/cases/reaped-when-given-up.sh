@@ -1,4 +1,5 @@
 # guest: full
+# rows-short: 2
 # timeout: 300
 # A server that died and cannot be started again: what becomes of its device. One that nobody uses goes; one in use
 # stays for the administrator, who repairs the cause, or goes, as OnGiveUp= says. The same each time, and when it is

@@ -1,5 +1,6 @@
 # guest: full
 # rows: 2 3
+# rows-short: 2
 # timeout: 180
 # `systemctl reload` returns when it is done: size, limits and the properties of udev are as the definition says, under
 # users who notice nothing. What cannot change in use is named, in STATUS= and in the journal; a definition with errors

@@ -1,5 +1,6 @@
 # guest: full
 # rows: 2 3
+# rows-short: 3
 # timeout: 120
 # systemctl reload puts the [Log] Level= of ublkd.conf in force, and touches nothing else. An error
 # in the file leaves the level as it was, and fails the reload.

@@ -1,5 +1,6 @@
 # guest: full
 # rows: 2 3
+# rows-short: 3
 # timeout: 180
 # The service works from its sandbox with images wherever people have them and with a block device;
 # and the sandbox is in force, for every thread: it is open for what the definition names only.

@@ -1,4 +1,5 @@
 # guest: mini
+# rows-short: 2
 # timeout: 180
 # timeout-long: 2400
 # ublkd serve, ready, SIGTERM, again and again: the driver has the same number for it each time, and

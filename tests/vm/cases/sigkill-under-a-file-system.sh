@@ -1,5 +1,6 @@
 # guest: full
 # rows: 2 3
+# rows-short: 2
 # timeout: 400
 # timeout-long: 2400
 # SIGKILL of the service while a file system on it is busy with fsync: systemd starts it again, its users wait, all that

@@ -1,5 +1,6 @@
 # guest: full
 # rows: 2 3
+# rows-short: 3
 # timeout: 180
 # A service that cannot start says why in one line of the journal for each reason, with fields to
 # search by, ends with the status that the manual promises, and leaves nothing behind.

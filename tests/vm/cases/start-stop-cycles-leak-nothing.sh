@@ -1,5 +1,6 @@
 # guest: full
 # rows: 2 3
+# rows-short: 3
 # timeout: 240
 # timeout-long: 1200
 # Starting and stopping one device again and again by systemd: the same number each time, and

@@ -1,4 +1,5 @@
 # guest: mini
+# rows-short: 1
 # timeout: 90
 # A server died whose device cannot be taken over, and its definition has errors by now: the next one cannot start, and
 # what is known of the device is still known when the definition is good again. Then the dead device is removed.

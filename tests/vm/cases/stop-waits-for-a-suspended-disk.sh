@@ -1,4 +1,5 @@
 # guest: mini
+# rows-short: 1
 # timeout: 120
 # The disk below does not answer (a suspended device-mapper table) when the server is told to stop. It waits, for the
 # request of a user, whom it names, and for its own flush, and goes on when the disk does: nothing is lost.

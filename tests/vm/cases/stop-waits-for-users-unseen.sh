@@ -1,5 +1,6 @@
 # guest: full
 # rows: 2 3
+# rows-short: 2
 # timeout: 120
 # A mount in another mount namespace is in no table that the server sees. Only the kernel knows:
 # newer ones refuse to stop a device in use (TRY_STOP_DEV); with others the server cannot claim it

@@ -1,5 +1,6 @@
 # guest: full
 # rows: 2 3
+# rows-short: 2
 # timeout: 180
 # timeout-long: 300
 # systemctl stop while the device is in use: the device works on, longer than TimeoutStopSec= alone

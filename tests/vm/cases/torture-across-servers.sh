@@ -1,5 +1,6 @@
 # guest: mini
 # rows: 1 2
+# rows-short: 1
 # timeout: 200
 # timeout-long: 1800
 # smp: 8

@@ -1,4 +1,5 @@
 # guest: full
+# rows-short: 3
 # timeout: 180
 # list, status and features on a real device: its states, limits, users and counters, as text and
 # as JSON; and what a user without privilege is told.

@@ -1,5 +1,6 @@
 # guest: full
 # rows: 2 3
+# rows-short: 2
 # timeout: 120
 # list and status of a device whose server was killed and of one that ublkd knows nothing about;
 # check and cat in the place where definitions really are.

@@ -1,5 +1,6 @@
 # guest: full
 # rows: 2 3
+# rows-short: 3
 # timeout: 180
 # A server of which one thread of a queue does not turn, or nothing at all, is killed by systemd's watchdog and replaced:
 # users see a pause and no error. What lies behind the device may take as long as it likes: that is no hang, but one
