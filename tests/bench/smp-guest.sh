@@ -45,10 +45,10 @@ for name in "${names[@]}"; do
 	plain "${device[$name]}"
 	dd if=/dev/zero of="${device[$name]}" bs=1M count=64 oflag=direct status=none
 done
-names+=(null_blk-2@0 null-2@0 memory-2@0)
+names+=(null_blk-2@0 null-2@0 memory-2@0 memory-1@0 polled-1@0)
 
-# one NAME DEPTH: two processes, each on a CPU of its own. NAME@0: one of them, on CPU 0, which uses the queue of that
-# CPU only, whose thread is on it, too.
+# one NAME DEPTH: two processes, each on a CPU of its own. NAME@0: one of them, on CPU 0. Of two queues it uses that of
+# this CPU, whose thread is on it, too.
 one() {
 	local cpus=0,1 jobs=2
 	[[ $1 != *@0 ]] || cpus=0 jobs=1

@@ -1,9 +1,11 @@
 # guest: full
-# rows: 2
+# rows: 1 2 3
+# rows-short: 2
 # timeout: 180
 # timeout-long: 600
 # A hundred devices (some of them, in the short form), started by one command and stopped by one: all
-# are there when it returns, each under its name with its own backend, and nothing is left of them.
+# are there when it returns, each under its name with its own backend, and nothing is left of them. In the long form
+# the machine is idle with them, too.
 . "$VM_LIB/common.sh"
 # each costs an emulated machine a second and a half
 n=24
@@ -54,6 +56,24 @@ for ((i = 2; i <= n; i += 2)); do
 done
 
 udevadm settle
+if ((VM_LONG)); then
+	mapfile -t pids < <(systemctl show -P MainPID "${units[@]}" | sed '/^$/d')
+	now() {
+		awk '$1 == "cpu" { print $6 }' /proc/stat
+		sed -n 's/^some.* total=//p' /proc/pressure/io 2>/dev/null || echo 0
+		for pid in "${pids[@]}"; do
+			cat /proc/"$pid"/task/*/status
+		done | awk '/ctxt_switches/ { n += $2 } END { print n }'
+	}
+	pass_time 20000 # the kernel's own workers go home after 5 s, and udev's after 3
+	mapfile -t from < <(now)
+	pass_time 10000
+	mapfile -t to < <(now)
+	iowait=$((to[0] - from[0])) pressure=$((to[1] - from[1])) switches=$((to[2] - from[2]))
+	echo "figure: $n idle devices: in 10 s $iowait ticks of iowait, $pressure us of I/O pressure, $switches switches"
+	# a beat in ten seconds wakes up the main thread, the queue's and at times that of the log
+	((iowait < 40 && pressure < 400000 && switches < 12 * n)) || fail "not idle"
+fi
 stop=$EPOCHREALTIME
 systemctl stop "${units[@]}"
 stopped=$EPOCHREALTIME
