@@ -107,12 +107,18 @@ struct device_progress {
 	uint64_t n_requests;
 };
 
-/* A stop writes back what the page cache holds: as long as requests complete, it goes on. */
+/*
+ * A stop writes back what the page cache holds: as long as requests complete, it goes on. Nothing else
+ * looks after the queues meanwhile, and a stop that waits for a thread nobody has woken up would wait
+ * for ever, so they are woken up here.
+ */
 static enum ctrl_wait device_wait_stop(void *arg)
 {
 	struct device_progress *p = arg;
 	uint64_t n = device_count_requests(p->d);
 
+	for (unsigned i = 0; p->d->queues && i < p->d->info.n_queues; i++)
+		queue_kick(p->d->queues[i]);
 	if (p->d->env.interrupt)
 		(void)p->d->env.interrupt(p->d->env.arg); /* extends systemd's patience */
 	if (n == p->n_requests)
