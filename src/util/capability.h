@@ -9,3 +9,11 @@
  * For this thread, and those that it starts from now on. Silent. Return: 0, also if it had none; -errno.
  */
 int capability_drop(unsigned cap);
+
+/**
+ * capability_leave_to_main() - drop what only the main thread needs
+ *
+ * Which is to say: SYS_ADMIN for commands to the driver, SYS_PTRACE and DAC_OVERRIDE for who holds the
+ * device and to open what backs it. For other threads, in their beginning. Silent.
+ */
+void capability_leave_to_main(void);

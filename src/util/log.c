@@ -21,6 +21,7 @@
 #define SD_JOURNAL_SUPPRESS_LOCATION
 #include <systemd/sd-journal.h>
 
+#include "util/capability.h"
 #include "util/cleanup.h"
 
 #define LOG_TEXT_BYTES 1024
@@ -219,6 +220,7 @@ static void *log_thread(void *arg)
 {
 	struct log_record rec, lost;
 
+	capability_leave_to_main();
 	pthread_mutex_lock(&log_state.mutex);
 	while (log_state.n > 0 || !log_state.stopping) {
 		if (log_state.n == 0) {
