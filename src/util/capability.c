@@ -27,7 +27,7 @@ int capability_drop(unsigned cap)
 
 void capability_leave_to_main(void)
 {
-	static const unsigned caps[] = {CAP_SYS_ADMIN, CAP_SYS_PTRACE, CAP_DAC_OVERRIDE};
+	static const unsigned caps[] = {CAP_SYS_ADMIN, CAP_SYS_PTRACE};
 
 	for (size_t i = 0; i < ARRAY_SIZE(caps); i++)
 		(void)capability_drop(caps[i]); /* one that stays does no harm */

@@ -13,7 +13,8 @@ int capability_drop(unsigned cap);
 /**
  * capability_leave_to_main() - drop what only the main thread needs
  *
- * Which is to say: SYS_ADMIN for commands to the driver, SYS_PTRACE and DAC_OVERRIDE for who holds the
- * device and to open what backs it. For other threads, in their beginning. Silent.
+ * Which is to say: SYS_ADMIN for commands to the driver, SYS_PTRACE to see who holds the device. Not
+ * DAC_OVERRIDE, since a thread may have to open what backs the device, too. For other threads, in their
+ * beginning. Silent.
  */
 void capability_leave_to_main(void);
