@@ -197,6 +197,13 @@ static void fault_on_cqe(void *ctx, struct io *io, int res)
 	}
 }
 
+static void fault_on_event(void *ctx, struct queue_event *e, int res)
+{
+	struct fault_queue *fq = ctx;
+
+	fq->b->inner_ops->io->on_event(fq->inner_ctx, e, res);
+}
+
 static void fault_on_complete(void *ctx, struct io *io, int r)
 {
 	struct fault_queue *fq = ctx;
@@ -251,5 +258,6 @@ const struct io_ops fault_io = {
 	.queue_deinit = fault_queue_deinit,
 	.submit = fault_submit,
 	.on_cqe = fault_on_cqe,
+	.on_event = fault_on_event,
 	.on_complete = fault_on_complete,
 };

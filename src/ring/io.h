@@ -14,6 +14,7 @@
 
 struct backend;
 struct queue;
+struct queue_event;
 
 /*
  *	IDLE		nobody's: to AT_KERNEL, with FETCH
@@ -85,6 +86,8 @@ struct io_ops {
 	void (*queue_deinit)(void *ctx); /* optional */
 	void (*submit)(void *ctx, struct io *io);
 	void (*on_cqe)(void *ctx, struct io *io, int res); /* an SQE that submit() queued */
+	/* what was asked for with ring/event.h has come: events of poll(), 0 or -ETIME, or -errno */
+	void (*on_event)(void *ctx, struct queue_event *e, int res);
 	/*
 	 * Optional, for what stands between queue and backend: gets what the backend gave to
 	 * io_complete(), and passes it on, now or later, with io_complete_final().

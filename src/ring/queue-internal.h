@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 /* Shared by the files of queues and workers: what a queue is made of. */
+#include "ring/event.h"
 #include "ring/queue.h"
 #include "ring/throttle.h"
 #include "ring/worker-internal.h"
@@ -52,6 +53,8 @@ struct queue {
 	unsigned first_buf;
 	void *backend_ctx;
 	bool have_backend_ctx;
+	struct queue_event *events;     /* armed ones of the backend */
+	bool leaving;                   /* and none of them concerns it any more */
 	struct throttle_queue throttle; /* slots in IO_WAITING */
 	unsigned turn;
 	uint64_t turn_ns; /* of its last turn */
@@ -93,6 +96,12 @@ void batch_send(struct queue *q);
 bool batch_is_over(const struct batch *b);
 void batch_on_tags(const struct io_uring_cqe *cqe);
 void batch_on_done(const struct io_uring_cqe *cqe);
+
+/* ---- event.c; on the worker's thread ---- */
+
+void queue_on_event(uint64_t user_data, int res);
+/* For a queue that is dead: true if nothing comes any more, else the worker looks again when it has. */
+bool queue_end_events(struct queue *q);
 
 /* ---- queue.c, for workers and batches; on the worker's thread ---- */
 

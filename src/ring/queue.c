@@ -595,6 +595,16 @@ int queue_start(const struct queue_config *config, struct queue **ret)
 	return 0;
 }
 
+void queue_set_reachable(struct queue *q, bool reachable)
+{
+	struct stats_queue *s = q->config.stats;
+
+	if (reachable)
+		stats_add(&s->reconnects, 1);
+	__atomic_store_n(&s->unreachable, !reachable, __ATOMIC_RELEASE);
+	queue_signal(q);
+}
+
 /* ---- the controlling thread's side ---- */
 
 void queue_note_failure(struct queue *q)

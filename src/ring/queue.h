@@ -111,5 +111,12 @@ void queue_set_slow(struct queue *q, unsigned n_beats);
  */
 int queue_register_fd(struct queue *q, int fd);
 
+/**
+ * queue_set_reachable() - tell whether what lies behind the queue answers
+ *
+ * On the queue's thread. It is counted, and the controlling thread is told by the event_fd.
+ */
+void queue_set_reachable(struct queue *q, bool reachable);
+
 uint16_t queue_get_depth(const struct queue *q);
 uint16_t queue_get_id(const struct queue *q);

@@ -11,7 +11,7 @@
 
 struct queue;
 
-/* Stands in user_data beside a pointer to the slot, or the queue, whose alignment leaves these bits
+/* Stands in user_data beside a pointer to the slot, the queue or the event, whose alignment leaves these bits
  * free. */
 #define IO_SOURCE_MASK 7ULL
 
@@ -22,6 +22,8 @@ enum io_source {
 	IO_SOURCE_BATCH_DONE, /* PREP or COMMIT of many tags of a queue */
 	IO_SOURCE_WAKE,       /* the worker's own wake-up descriptor */
 	IO_SOURCE_IDLE,       /* and its timer */
+	IO_SOURCE_EVENT,      /* what a backend waits for: ring/event.h */
+	IO_SOURCE_NONE,       /* nobody's: of a command that is not waited for */
 };
 
 /* What is to be done on a worker's thread; on the caller's stack. */
@@ -86,7 +88,7 @@ static inline uint64_t queue_now_ns(void)
 	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
 }
 
-/* @p: the slot, or the queue. */
+/* @p: the slot, the queue, or the event. */
 static inline uint64_t io_user_data(enum io_source source, const void *p)
 {
 	return (uint64_t)(uintptr_t)p | source;

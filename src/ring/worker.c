@@ -131,10 +131,12 @@ static bool worker_look(struct worker *w)
 	for (q = w->queues; q; q = next) {
 		next = q->next;
 		queue_look_at_flags(q);
-		if (queue_is_dead(q))
-			queue_leave(q, 0);
-		else if (queue_ends_with_ring(q))
+		if (queue_is_dead(q)) {
+			if (queue_end_events(q))
+				queue_leave(q, 0);
+		} else if (queue_ends_with_ring(q)) {
 			return true;
+		}
 	}
 	if (!worker_is_drained(w))
 		return false;
@@ -172,6 +174,11 @@ static void worker_on_cqe(struct worker *w, const struct io_uring_cqe *cqe)
 		break;
 	case IO_SOURCE_IDLE:
 		worker_on_idle_timer(w);
+		break;
+	case IO_SOURCE_EVENT:
+		queue_on_event(cqe->user_data, cqe->res);
+		break;
+	case IO_SOURCE_NONE:
 		break;
 	}
 }

@@ -117,6 +117,7 @@ void stats_continue(struct stats *s, const struct stats *from)
 		*q = *stats_get_queue(from, i);
 		q->tid = 0;
 		q->in_flight = 0;
+		q->unreachable = 0;
 	}
 }
 

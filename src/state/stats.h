@@ -41,10 +41,13 @@ struct stats_queue {
 	uint64_t seen_ns;              /* CLOCK_MONOTONIC: last sign of life */
 	uint64_t last_error_offset;    /* bytes */
 	uint32_t last_error_op;
-	int32_t last_errno; /* positive; 0: none yet */
-	int32_t tid;        /* of the thread that serves the queue */
-	uint32_t in_flight; /* requests with the backend */
-	uint32_t reserved[14];
+	int32_t last_errno;   /* positive; 0: none yet */
+	int32_t tid;          /* of the thread that serves the queue */
+	uint32_t in_flight;   /* requests with the backend */
+	uint32_t unreachable; /* 1: what lies behind does not answer, and is looked for */
+	uint32_t reserved[1];
+	uint64_t reconnects; /* times that it was found again */
+	uint64_t reserved2[5];
 	struct stats_op op[STATS_N_OPS];
 	uint64_t latency[STATS_N_CLASSES][LATENCY_N_BUCKETS]; /* as stats_class() */
 };

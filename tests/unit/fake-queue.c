@@ -5,12 +5,17 @@
 #include <errno.h>
 #include <string.h>
 
+#include "ring/event.h"
 #include "ring/queue.h"
 #include "ring/ring.h"
 #include "util/cleanup.h"
 
 /* In user_data, beside the pointer to the slot: the result is in the slot. */
-#define FAKED 1ULL
+#define FAKED  1ULL
+/* Not a slot but a struct queue_event. */
+#define EVENT  2ULL
+/* Of a command that nobody waits for. */
+#define NOBODY 4ULL
 
 /*
  * Linux 7.2 was seen to lose requests for worker threads: when a thread closes its last ring and
@@ -121,6 +126,54 @@ void io_sqe_done(struct io *io, struct io_uring_sqe *sqe)
 	}
 }
 
+static void fake_queue_arm(struct queue *q, struct queue_event *e, struct io_uring_sqe *sqe)
+{
+	assert(!e->armed);
+	sqe->user_data = (uintptr_t)e | EVENT;
+	e->armed = true;
+	e->cancelled = false;
+	e->queue = q;
+}
+
+void queue_wait_fd(struct queue *q, struct queue_event *e, int fd, unsigned events)
+{
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&q->ring);
+
+	assert(sqe);
+	io_uring_prep_poll_add(sqe, fd, events);
+	fake_queue_arm(q, e, sqe);
+}
+
+void queue_wait_ns(struct queue *q, struct queue_event *e, uint64_t ns)
+{
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&q->ring);
+
+	assert(sqe);
+	e->ts = (struct __kernel_timespec){.tv_sec = (int64_t)(ns / 1000000000),
+					   .tv_nsec = (int64_t)(ns % 1000000000)};
+	io_uring_prep_timeout(sqe, &e->ts, 0, 0);
+	fake_queue_arm(q, e, sqe);
+}
+
+void queue_cancel(struct queue_event *e)
+{
+	struct io_uring_sqe *sqe;
+
+	if (!e->armed || e->cancelled)
+		return;
+	e->cancelled = true;
+	sqe = io_uring_get_sqe(&e->queue->ring);
+	assert(sqe);
+	io_uring_prep_cancel64(sqe, (uintptr_t)e | EVENT, 0);
+	sqe->user_data = NOBODY;
+}
+
+void queue_set_reachable(struct queue *q, bool reachable)
+{
+	q->unreachable = !reachable;
+	q->n_reconnects += reachable;
+}
+
 static uint8_t *fake_queue_data(const struct io *io, uint64_t at)
 {
 	const struct fake_io *f = (const struct fake_io *)io;
@@ -195,24 +248,40 @@ void fake_queue_submit(struct queue *q, struct fake_io *f)
 	q->ops->submit(q->ctx, &f->io);
 }
 
-void fake_queue_turn(struct queue *q)
+static void fake_queue_on_cqe(struct queue *q, uint64_t user_data, int res)
+{
+	struct queue_event *e = (struct queue_event *)(uintptr_t)(user_data & ~EVENT);
+	struct fake_io *f = (struct fake_io *)(uintptr_t)(user_data & ~FAKED);
+
+	if (user_data == NOBODY)
+		return;
+	if (!(user_data & EVENT)) {
+		q->ops->on_cqe(q->ctx, &f->io, user_data & FAKED ? f->fake_res : res);
+		return;
+	}
+	e->armed = false;
+	q->ops->on_event(q->ctx, e, res);
+}
+
+void fake_queue_look(struct queue *q, unsigned n_wait)
 {
 	struct io_uring_cqe *cqe;
-	struct fake_io *f;
-	uint64_t user_data;
-	int r, res;
+	int r = io_uring_submit_and_wait(&q->ring, n_wait);
 
-	if (q->n_inflight == 0)
-		return;
-	r = io_uring_submit_and_wait(&q->ring, 1);
 	assert(r >= 0 || r == -EINTR);
 	while (io_uring_peek_cqe(&q->ring, &cqe) == 0) {
-		user_data = cqe->user_data;
-		res = cqe->res;
+		const uint64_t user_data = cqe->user_data;
+		const int res = cqe->res;
+
 		io_uring_cqe_seen(&q->ring, cqe);
-		f = (struct fake_io *)(uintptr_t)(user_data & ~FAKED);
-		q->ops->on_cqe(q->ctx, &f->io, user_data & FAKED ? f->fake_res : res);
+		fake_queue_on_cqe(q, user_data, res);
 	}
+}
+
+void fake_queue_turn(struct queue *q)
+{
+	if (q->n_inflight > 0)
+		fake_queue_look(q, 1);
 }
 
 void fake_queue_run(struct queue *q)

@@ -32,6 +32,8 @@ struct queue {
 	uint16_t id;
 	enum io_data data; /* where that of every request is: io.buf is the test's in any case */
 
+	bool unreachable; /* as it last said */
+	unsigned n_reconnects;
 	unsigned n_inflight; /* slots with the backend */
 	uint64_t tags;       /* in use */
 
@@ -58,6 +60,9 @@ void fake_queue_submit(struct queue *q, struct fake_io *f);
 
 /* Wait for the next completions, if anything is with the backend. */
 void fake_queue_turn(struct queue *q);
+
+/* Completions and events that are there, after so many have come; also while nothing is with the backend. */
+void fake_queue_look(struct queue *q, unsigned n_wait);
 
 /* Until nothing is with the backend any more. */
 void fake_queue_run(struct queue *q);

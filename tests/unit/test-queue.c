@@ -19,6 +19,7 @@
 #include <cmocka.h>
 #include <liburing.h>
 
+#include "ring/event.h"
 #include "ring/queue.h"
 #include "ring/worker.h"
 #include "state/stats.h"
@@ -521,7 +522,7 @@ static void test_drain_of_an_idle_queue_ends_it(void **state)
 		assert_int_equal(driver.n_results[tag], 0);
 }
 
-static struct queue *start_on(struct worker *w)
+static struct queue *start_with(struct worker *w, const struct io_ops *ops)
 {
 	const struct queue_config config = {
 		.worker = w,
@@ -529,7 +530,7 @@ static struct queue *start_on(struct worker *w)
 		.depth = DEPTH,
 		.desc_size_bytes = 24,
 		.limits = &disk_limits,
-		.ops = &disk_ops,
+		.ops = ops,
 		.stats = &stats,
 		.event_fd = event_fd,
 	};
@@ -537,6 +538,11 @@ static struct queue *start_on(struct worker *w)
 
 	assert_int_equal(queue_start(&config, &q), 0);
 	return q;
+}
+
+static struct queue *start_on(struct worker *w)
+{
+	return start_with(w, &disk_ops);
 }
 
 static void test_queues_share_a_worker(void **state)
@@ -569,6 +575,83 @@ static void test_queues_share_a_worker(void **state)
 		;
 	queue_stop(a);
 	queue_stop(b);
+	workers_free(set);
+}
+
+/* A backend that waits for other things than its requests. */
+static struct {
+	struct queue *queue;
+	struct queue_event brief, never;
+	struct io *io;
+	int brief_res, never_res; /* 1: it has not come */
+	bool cancel;              /* "never", when a request comes */
+	bool gone;
+} waits;
+
+static int waits_queue_init(struct backend *b, struct queue *q, void **ret_ctx)
+{
+	waits.queue = q;
+	queue_wait_fd(q, &waits.never, driver.never_fd, POLLIN);
+	*ret_ctx = &waits;
+	return 0;
+}
+
+static void waits_queue_deinit(void *ctx)
+{
+	waits.gone = !waits.never.armed; /* nothing is to come any more */
+}
+
+static void waits_submit(void *ctx, struct io *io)
+{
+	waits.io = io;
+	queue_wait_ns(waits.queue, &waits.brief, 1000000);
+	if (waits.cancel)
+		queue_cancel(&waits.never);
+}
+
+static void waits_on_event(void *ctx, struct queue_event *e, int res)
+{
+	if (waits.gone || e->armed)
+		abort();
+	if (e == &waits.never) {
+		waits.never_res = res;
+		return;
+	}
+	waits.brief_res = res;
+	queue_set_reachable(waits.queue, false);
+	io_complete(waits.io, 0);
+}
+
+static const struct io_ops waits_ops = {
+	.queue_init = waits_queue_init,
+	.queue_deinit = waits_queue_deinit,
+	.submit = waits_submit,
+	.on_event = waits_on_event,
+};
+
+/* On a ring that goes on without the queue, nothing of it may come afterwards. */
+static void test_events_come_once_and_end_with_the_queue(void **state)
+{
+	struct workers *set = NULL;
+
+	assert_int_equal(workers_new(1, &set), 0);
+	for (unsigned cancel = 0; cancel < 2; cancel++) {
+		struct queue *q;
+
+		memset(&waits, 0, sizeof(waits));
+		memset(driver.next, 0, sizeof(driver.next));
+		waits.brief_res = waits.never_res = 1;
+		waits.cancel = cancel;
+		if (cancel == 0)
+			add(0, IO_READ, 0, 4096);
+		q = start_with(workers_pick(set), &waits_ops);
+		assert_int_equal(wait_end(q), 0);
+		queue_stop(q);
+		assert_int_equal(waits.brief_res, -ETIME);
+		assert_int_equal(waits.never_res, cancel ? -ECANCELED : 1);
+		assert_true(waits.gone && stats.unreachable);
+		assert_int_equal(driver.results[0][cancel], 4096);
+	}
 	workers_free(set);
 }
 
@@ -704,6 +787,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_drain_of_an_idle_queue_ends_it, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_queues_share_a_worker, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_events_come_once_and_end_with_the_queue, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(test_a_thread_that_does_not_turn_misses_its_beat,
 						setup, teardown),
 		cmocka_unit_test_setup_teardown(test_slow_requests_are_seen_by_their_beats, setup,
