@@ -18,6 +18,7 @@ struct limits {
 	uint64_t max_discard_bytes;
 	uint64_t max_write_zeroes_bytes;
 	uint32_t discard_granularity_bytes;
+	uint32_t max_queues; /* 0: any number */
 	bool read_only;
 	bool rotational;
 	bool write_cache; /* writes are volatile until a FLUSH; never on a read-only device */

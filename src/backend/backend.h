@@ -22,6 +22,10 @@ struct backend_request {
 	bool read_only;
 	/* A device that is alive goes on with this backend: nothing is made, cut or cleared. */
 	bool takeover;
+	/* Asked several times a second while open() waits for somebody: true if it should give up, with
+	 * -ECANCELED. NULL: it never should. */
+	bool (*interrupt)(void *arg);
+	void *interrupt_arg;
 	int kept_fd; /* what get_kept_fd() of the predecessor gave; the backend dups it; -1: none */
 };
 
@@ -38,6 +42,11 @@ struct backend_ops {
 		    struct limits *ret_limits);
 	/* Optional: what lies behind, for people; valid until close(). */
 	const char *(*get_target)(const struct backend *b);
+	/*
+	 * Optional: why requests wait, for people, where queues have said with queue_set_reachable()
+	 * that they do; valid until the next call.
+	 */
+	const char *(*get_trouble)(struct backend *b);
 	/* Logging, optional: everything written so far is on stable storage. */
 	int (*flush)(struct backend *b);
 	/*

@@ -29,6 +29,11 @@ static int fault_flush(struct backend *b)
 	return r < 0 ? r : flush_r;
 }
 
+static const char *fault_get_trouble(struct backend *b)
+{
+	return b->inner_ops->get_trouble(b->inner);
+}
+
 static int fault_write(struct backend *b, uint64_t offset_bytes, const void *buf, size_t len_bytes)
 {
 	return b->inner_ops->write(b->inner, offset_bytes, buf, len_bytes);
@@ -83,6 +88,7 @@ static void fault_set_ops(struct backend *b)
 	b->ops = (struct backend_ops){
 		.conf = inner->conf,
 		.get_target = inner->get_target ? fault_get_target : NULL,
+		.get_trouble = inner->get_trouble ? fault_get_trouble : NULL,
 		.flush = fault_flush,
 		.write = inner->write ? fault_write : NULL,
 		.get_kept_fd = inner->get_kept_fd ? fault_get_kept_fd : NULL,

@@ -4,9 +4,10 @@
 #include <stddef.h>
 
 const struct backend_ops *const backends[] = {
-	&null_backend,
-	&memory_backend,
-	&file_backend,
+	&null_backend, &memory_backend, &file_backend,
+#ifdef HAVE_NBD
+	&nbd_backend,
+#endif
 	NULL,
 };
 

@@ -9,6 +9,7 @@ extern const struct backend_ops *const backends[];
 extern const struct backend_ops null_backend;
 extern const struct backend_ops memory_backend;
 extern const struct backend_ops file_backend;
+extern const struct backend_ops nbd_backend; /* if the build has libnbd */
 
 /* NULL: this build has no backend of that Type=. */
 const struct backend_ops *backend_find(const struct backend_conf_type *type);

@@ -38,6 +38,8 @@ static void figures_add_queue(struct figures *f, const struct stats_queue *q)
 	f->backend_ns += stats_read(&q->backend_ns);
 	f->waited_ns += stats_read(&q->waited_ns);
 	f->full_ns += stats_read(&q->full_ns);
+	f->reconnects += stats_read(&q->reconnects);
+	f->unreachable += __atomic_load_n(&q->unreachable, __ATOMIC_RELAXED);
 	f->in_flight += __atomic_load_n(&q->in_flight, __ATOMIC_RELAXED);
 }
 
@@ -179,10 +181,11 @@ int fleet_figures_copy(const struct fleet_figures *f, struct fleet_figures *ret)
 
 static void figures_subtract(struct figures *f, const struct figures *then)
 {
-	const uint64_t in_flight = f->in_flight;
+	const uint64_t in_flight = f->in_flight, unreachable = f->unreachable;
 
 	counters_subtract((uint64_t *)f, (const uint64_t *)then, sizeof(*f));
 	f->in_flight = in_flight;
+	f->unreachable = unreachable;
 }
 
 void figures_since(struct device_figures *now, const struct device_figures *then)

@@ -12,7 +12,9 @@ struct figures {
 	uint64_t backend_ns;
 	uint64_t waited_ns;
 	uint64_t full_ns;
-	uint64_t in_flight; /* always as of the end */
+	uint64_t reconnects;
+	uint64_t in_flight;   /* always as of the end */
+	uint64_t unreachable; /* queues; the same */
 };
 
 struct device_figures {

@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "conf/backend-conf.h"
 
+#include <errno.h>
+#include <string.h>
+
 #include "conf/conf.h"
+#include "conf/nbd-uri.h"
 
 static const struct conf_key no_keys[] = {
 	{0},
@@ -64,9 +68,48 @@ const struct backend_conf_type file_conf_type = {
 	.size = sizeof(struct file_conf),
 };
 
+#undef FIELD
+#define FIELD(field) CONF_FIELD(struct nbd_conf, field)
+
+static int conf_parse_nbd_uri(const struct conf_value *v, const struct conf_key *key, void *field,
+			      struct conf_diag *diag)
+{
+	AUTO(nbd_uri_deinit) struct nbd_uri uri = {0};
+	const char *why = NULL;
+	char **text = field, *copy;
+	int r = nbd_uri_parse(v->value, &uri, &why);
+
+	if (r == -EINVAL)
+		conf_error(diag, &v->place, "\"%s\" is no URI of an NBD server: %s", v->value, why);
+	if (r < 0)
+		return r;
+	copy = strdup(v->value);
+	if (!copy)
+		return -ENOMEM;
+	free(*text);
+	*text = copy;
+	return 0;
+}
+
+/* Of a time that has no end, which a field has as 0. */
+static const struct conf_name infinity_names[] = {
+	{"infinity", 0},
+	{0},
+};
+
+static const struct conf_key nbd_keys[] = {
+	{"Uri", conf_parse_nbd_uri, FIELD(uri), .required = true, .change = CONF_RESTART},
+	{"Timeout", conf_parse_duration, FIELD(timeout_ns), .names = infinity_names,
+	 .min = 1000000000, .fallback = "5min", .change = CONF_RESTART},
+	{0},
+};
+
+const struct backend_conf_type nbd_conf_type = {
+	.name = "nbd",
+	.keys = nbd_keys,
+	.size = sizeof(struct nbd_conf),
+};
+
 const struct backend_conf_type *const backend_conf_types[] = {
-	&null_conf_type,
-	&memory_conf_type,
-	&file_conf_type,
-	NULL,
+	&null_conf_type, &memory_conf_type, &file_conf_type, &nbd_conf_type, NULL,
 };

@@ -42,6 +42,11 @@ struct file_conf {
 	enum direct_io direct_io;
 };
 
+struct nbd_conf {
+	char *uri;
+	uint64_t timeout_ns; /* 0: for ever */
+};
+
 struct backend_conf_type {
 	const char *name;            /* value of Type= */
 	const struct conf_key *keys; /* beside Type=; a zeroed entry ends the table */
@@ -52,6 +57,7 @@ struct backend_conf_type {
 extern const struct backend_conf_type null_conf_type;
 extern const struct backend_conf_type memory_conf_type;
 extern const struct backend_conf_type file_conf_type;
+extern const struct backend_conf_type nbd_conf_type;
 
 /* NULL-terminated. */
 extern const struct backend_conf_type *const backend_conf_types[];

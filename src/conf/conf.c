@@ -181,8 +181,11 @@ int conf_parse_duration(const struct conf_value *v, const struct conf_key *key, 
 			struct conf_diag *diag)
 {
 	uint64_t ns = 0;
-	int r = parse_duration(v->value, &ns);
+	int r = conf_parse_name(v, key, field);
 
+	if (r > 0)
+		return 0;
+	r = parse_duration(v->value, &ns);
 	if (r == -EINVAL)
 		return conf_refuse(v, diag, "a time span, as in 500ms, 30s, 1min 30s");
 	r = conf_check_range(v, key, r, ns, diag, conf_format_duration);

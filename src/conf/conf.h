@@ -60,7 +60,7 @@ int conf_parse_number(const struct conf_value *v, const struct conf_key *key, vo
 int conf_parse_size(const struct conf_value *v, const struct conf_key *key, void *field,
 		    struct conf_diag *diag); /* or one of names; into 32 or 64 bits */
 int conf_parse_duration(const struct conf_value *v, const struct conf_key *key, void *field,
-			struct conf_diag *diag); /* ns, into 64 bits */
+			struct conf_diag *diag); /* ns, or one of names; into 64 bits */
 int conf_parse_percent(const struct conf_value *v, const struct conf_key *key, void *field,
 		       struct conf_diag *diag); /* millionths, into 32 bits */
 int conf_parse_enum(const struct conf_value *v, const struct conf_key *key, void *field,

@@ -5,6 +5,7 @@
 
 #include "conf/daemon-conf.h"
 #include "conf/device-conf.h"
+#include "conf/nbd-uri.h"
 #include "conf/search.h"
 #include "util/parse.h"
 
@@ -151,13 +152,22 @@ static void device_verify_backend(const struct device_conf *c, const struct devi
 	}
 }
 
-/* noauto is fstab's word for Autostart=no. */
+static bool device_needs_network(const struct device_conf *c)
+{
+	const struct nbd_conf *nbd = c->backend;
+
+	return c->backend_type == &nbd_conf_type && nbd->uri && nbd_uri_is_remote(nbd->uri);
+}
+
+/* noauto is fstab's word for Autostart=no. A server on the network is what _netdev says. */
 static void device_verify_boot(struct device_conf *c, const struct device_docs *docs,
 			       struct conf_diag *diag)
 {
 	const struct conf_value *autostart = conf_doc_find(&docs->own, "Boot", "Autostart");
 	struct conf_place place = device_place(docs, "Boot", "Options");
 
+	if (device_needs_network(c))
+		c->boot_options |= BOOT_NETDEV;
 	if (!(c->boot_options & BOOT_NOAUTO))
 		return;
 	if (c->autostart && autostart && *autostart->value)

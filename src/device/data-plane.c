@@ -111,7 +111,7 @@ static int data_plane_choose_batch(const struct device *d, uint64_t *ret_flags)
 /* Where each slot may fill a buffer, the largest request is smaller, and what the budget allows. */
 static void data_plane_keep_budget(struct device *d)
 {
-	const uint64_t n_slots = (uint64_t)limits_n_queues(d->conf) * d->conf->depth;
+	const uint64_t n_slots = (uint64_t)limits_n_queues(d->conf, &d->limits) * d->conf->depth;
 	const uint32_t page_bytes = (uint32_t)sysconf(_SC_PAGESIZE);
 	uint32_t max_io_bytes;
 	char have[SIZE_TEXT_MAX], want[SIZE_TEXT_MAX];

@@ -40,6 +40,8 @@ struct device {
 	uint64_t n_errors_reported;
 	uint64_t reported_ms; /* CLOCK_MONOTONIC; 0: never */
 	bool slow_reported;
+	char *trouble; /* as last reported; NULL: none */
+	bool status_changed;
 };
 
 /* Asserts that it may. */

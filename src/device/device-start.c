@@ -60,6 +60,8 @@ struct backend_request device_backend_request(const struct device *d,
 		.logical_block_bytes = conf->logical_block_bytes,
 		.read_only = conf->read_only,
 		.takeover = d->orphan,
+		.interrupt = d->env.interrupt,
+		.interrupt_arg = d->env.arg,
 		.kept_fd = -1,
 	};
 }
@@ -165,7 +167,7 @@ static int device_log_add(const struct device *d, int r)
 
 static int device_add(struct device *d)
 {
-	const unsigned n_queues = limits_n_queues(d->conf);
+	const unsigned n_queues = limits_n_queues(d->conf, &d->limits);
 	uint64_t flags, plane;
 	int r;
 

@@ -250,6 +250,8 @@ int device_adopt_limits(struct device *d)
 		why = "it is read-only now";
 	else if (found->write_cache && !live->write_cache && !live->read_only)
 		why = "it has a volatile write cache now";
+	else if (found->max_queues > 0 && found->max_queues < d->info.n_queues)
+		why = "it cannot have as many queues now";
 	if (why)
 		return log_at(LOG_ERR, -EUCLEAN,
 			      "what lies behind %s cannot serve ublk device %" PRIu32

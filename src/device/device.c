@@ -12,6 +12,7 @@
 #include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <time.h>
 
@@ -385,6 +386,7 @@ struct device *device_free(struct device *d)
 	if (d->event_fd >= 0)
 		close(d->event_fd);
 	device_conf_free(d->conf);
+	free(d->trouble);
 	free(d);
 	return NULL;
 }
@@ -415,6 +417,36 @@ static void device_report_slow(struct device *d)
 	d->slow_reported = n > 0;
 }
 
+/* What lies behind is out of reach, which the queues have said, or is there again. */
+static void device_report_trouble(struct device *d)
+{
+	const char *trouble = NULL;
+	bool unreachable = false;
+
+	for (unsigned i = 0; i < d->info.n_queues; i++)
+		unreachable |= __atomic_load_n(&stats_get_queue(&d->stats, i)->unreachable,
+					       __ATOMIC_ACQUIRE);
+	if (unreachable && d->ops->get_trouble)
+		trouble = d->ops->get_trouble(d->backend);
+	if (strcmp(trouble ?: "", d->trouble ?: "") == 0)
+		return;
+	if (trouble)
+		log_warning("%s; requests wait, and fail after [Backend] Timeout=", trouble);
+	else
+		log_notice("what lies behind the device is there again");
+	free(d->trouble);
+	d->trouble = trouble ? strdup(trouble) : NULL;
+	d->status_changed = true;
+}
+
+bool device_take_status_change(struct device *d)
+{
+	bool changed = d->status_changed;
+
+	d->status_changed = false;
+	return changed;
+}
+
 int device_get_event_fd(const struct device *d)
 {
 	return d->event_fd;
@@ -438,6 +470,7 @@ int device_check(struct device *d)
 			      d->info.dev_id);
 	}
 	device_report_slow(d);
+	device_report_trouble(d);
 	if (d->reported_ms > 0 && now < d->reported_ms + DEVICE_REPORT_EVERY_MS)
 		return (int)(d->reported_ms + DEVICE_REPORT_EVERY_MS - now);
 	d->reported_ms = now;
@@ -469,9 +502,10 @@ int device_describe(const struct device *d, char *buf, size_t size)
 	const char *target = d->ops->get_target ? d->ops->get_target(d->backend) : "";
 	char human[SIZE_TEXT_MAX];
 
-	return snprintf(buf, size, "/dev/ublkb%" PRIu32 ": %s%s, %s%s%s, %u x %u, %s",
+	return snprintf(buf, size, "/dev/ublkb%" PRIu32 ": %s%s, %s%s%s, %u x %u, %s%s%s",
 			d->info.dev_id, format_size(d->limits.size_bytes, human),
 			d->limits.read_only ? " read-only" : "", d->conf->backend_type->name,
 			target[0] ? " " : "", target, d->info.n_queues, d->conf->depth,
-			data_plane_to_string(d->info.flags));
+			data_plane_to_string(d->info.flags), d->trouble ? "; " : "",
+			d->trouble ?: "");
 }

@@ -105,6 +105,9 @@ int device_get_event_fd(const struct device *d);
  * milliseconds; -errno: a queue has ended, the device is lost. */
 int device_check(struct device *d);
 
+/* What device_describe() says has become another thing since the last call. */
+bool device_take_status_change(struct device *d);
+
 /* Have all threads of its own turned since the last beat? Shared ones have workers_beat(). */
 bool device_beat(struct device *d);
 

@@ -46,11 +46,12 @@ int limits_settle(const struct device_conf *conf, struct limits *l)
 	return 0;
 }
 
-unsigned limits_n_queues(const struct device_conf *conf)
+unsigned limits_n_queues(const struct device_conf *conf, const struct limits *l)
 {
 	long n_cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	unsigned n = conf->n_queues;
 
-	if (conf->n_queues > 0)
-		return conf->n_queues;
-	return (unsigned)MIN(MAX(n_cpus, 1), LIMITS_AUTO_QUEUES);
+	if (n == 0)
+		n = (unsigned)MIN(MAX(n_cpus, 1), LIMITS_AUTO_QUEUES);
+	return l->max_queues > 0 ? MIN(n, (unsigned)l->max_queues) : n;
 }

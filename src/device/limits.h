@@ -12,4 +12,4 @@
 int limits_settle(const struct device_conf *conf, struct limits *limits);
 
 /* Queues for Count=: auto is one for each CPU, at most 4; the kernel has the last word. */
-unsigned limits_n_queues(const struct device_conf *conf);
+unsigned limits_n_queues(const struct device_conf *conf, const struct limits *limits);

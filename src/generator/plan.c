@@ -13,9 +13,11 @@
  */
 #include "generator/plan.h"
 
+#include <arpa/inet.h>
 #include <stdarg.h>
 #include <string.h>
 
+#include "conf/nbd-uri.h"
 #include "util/unit-name.h"
 
 #define PLAN_DROP_IN "50-ublkd-generator.conf"
@@ -113,6 +115,11 @@ static bool plan_is_device(const char *path)
 	       !plan_is_below(path, "/dev/hugepages");
 }
 
+static const struct nbd_conf *plan_nbd(const struct device_conf *c)
+{
+	return c && c->backend_type == &nbd_conf_type ? c->backend : NULL;
+}
+
 static const struct file_conf *plan_file(const struct device_conf *c)
 {
 	return c && c->backend_type == &file_conf_type ? c->backend : NULL;
@@ -203,6 +210,15 @@ static void plan_put_order(struct plan_text *t, const struct plan_input *in, boo
 
 static const char *const plan_homes[] = {"/home", "/root", "/run/user"};
 
+static bool plan_is_in_home(const char *path)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(plan_homes); i++) {
+		if (plan_is_below(path, plan_homes[i]))
+			return true;
+	}
+	return false;
+}
+
 /*
  * ProtectSystem=strict leaves these to ProtectHome=, whose "read-only" wins over ReadWritePaths= of
  * the very same directory: the other two are closed by themselves then.
@@ -210,14 +226,12 @@ static const char *const plan_homes[] = {"/home", "/root", "/run/user"};
 static void plan_put_home(struct plan_text *t, const char *path, const char *writable)
 {
 	const char *writable_home = NULL;
-	bool is_below = false;
 
 	for (size_t i = 0; i < ARRAY_SIZE(plan_homes); i++) {
-		is_below |= plan_is_below(path, plan_homes[i]);
 		if (strcmp(writable, plan_homes[i]) == 0)
 			writable_home = plan_homes[i];
 	}
-	if (is_below)
+	if (plan_is_in_home(path))
 		fprintf(t->file, "ProtectHome=%s\n", writable_home ? "no" : "read-only");
 	for (size_t i = 0; writable_home && i < ARRAY_SIZE(plan_homes); i++)
 		if (plan_homes[i] != writable_home)
@@ -258,6 +272,50 @@ static bool plan_is_same_backing(const struct device_conf *a, const struct devic
 	       (x->create != FILE_CREATE_NO) == (y->create != FILE_CREATE_NO);
 }
 
+/* A socket that is not in somebody's home needs nothing. */
+static bool plan_has_nbd(const struct device_conf *c)
+{
+	const struct nbd_conf *nbd = plan_nbd(c);
+	AUTO(nbd_uri_deinit) struct nbd_uri uri = {0};
+	const char *why;
+
+	if (!nbd || nbd_uri_parse(nbd->uri, &uri, &why) < 0)
+		return nbd; /* without memory, which plan_put_nbd() tells */
+	return uri.host || plan_is_in_home(uri.socket);
+}
+
+static bool plan_is_same_server(const struct device_conf *a, const struct device_conf *b)
+{
+	return plan_nbd(b) && strcmp(plan_nbd(a)->uri, plan_nbd(b)->uri) == 0;
+}
+
+/*
+ * No name server is asked here, so a host that has a name can be anywhere; and to ask one is what the
+ * server has to do. A socket in the file system can be connected to wherever it is seen.
+ */
+static void plan_put_nbd(struct plan_text *t, const struct device_conf *c)
+{
+	const struct nbd_conf *nbd = plan_nbd(c);
+	AUTO(nbd_uri_deinit) struct nbd_uri uri = {0};
+	struct in6_addr addr;
+	const char *why;
+
+	if (!nbd)
+		return;
+	plan_keep_error(t, nbd_uri_parse(nbd->uri, &uri, &why), "");
+	if (uri.socket)
+		plan_put_home(t, uri.socket, "");
+	if (!uri.host)
+		return;
+	fputs("PrivateNetwork=no\nRestrictAddressFamilies=AF_INET AF_INET6\n", t->file);
+	fprintf(t->file, "IPAddressAllow=%s\n",
+		inet_pton(AF_INET, uri.host, &addr) == 1 ||
+				inet_pton(AF_INET6, uri.host, &addr) == 1 ||
+				strcmp(uri.host, "localhost") == 0
+			? uri.host
+			: "any");
+}
+
 static void plan_put_sandbox(struct plan_text *t, const struct plan_input *in)
 {
 	const struct device_conf *kept = plan_is_same_backing(in->conf, in->kept) ? NULL : in->kept;
@@ -265,9 +323,14 @@ static void plan_put_sandbox(struct plan_text *t, const struct plan_input *in)
 	AUTO_FREE char *paths =
 		plan_format("%s%s%s", a ? a->path : "", a && b ? ":" : "", b ? b->path : "");
 
-	if (!a && !b)
+	if (!a && !b && !plan_has_nbd(in->conf) && !plan_has_nbd(in->kept))
 		return;
 	fputs("\n[Service]\n", t->file);
+	plan_put_nbd(t, in->conf ?: in->kept);
+	if (in->conf && (!plan_nbd(in->conf) || !plan_is_same_server(in->conf, in->kept)))
+		plan_put_nbd(t, in->kept);
+	if (!a && !b)
+		return;
 	/* So the server knows whether it was this sandbox that kept it from a file. */
 	if (paths)
 		plan_put_word(t, "Environment", "UBLKD_SANDBOX=", paths, "");
@@ -275,6 +338,12 @@ static void plan_put_sandbox(struct plan_text *t, const struct plan_input *in)
 		plan_keep_error(t, -ENOMEM, "");
 	plan_put_access(t, in->conf);
 	plan_put_access(t, kept);
+}
+
+static void plan_put_manager_network(struct plan_text *t, const struct plan_input *in)
+{
+	fputs("\n[Service]\n", t->file);
+	plan_put_nbd(t, in->conf ?: in->kept);
 }
 
 /* ---- files and links ---- */
@@ -298,6 +367,8 @@ static int plan_add_drop_in(struct plan *p, const struct plan_input *in, bool ma
 	plan_put_order(&t, in, manager);
 	if (!manager)
 		plan_put_sandbox(&t, in);
+	else if (plan_has_nbd(c)) /* closed for all, else */
+		plan_put_manager_network(&t, in);
 	if (fclose(t.file) != 0 && t.r == 0)
 		t.r = -ENOMEM;
 	if (t.r < 0) {

@@ -73,6 +73,8 @@ static int serve_check(struct serve *s)
 
 	if (r < 0)
 		return sd_event_exit(s->event, r);
+	if (device_take_status_change(s->device) && !s->stopping)
+		serve_say_status(s, false);
 	if (r > 0) {
 		sd_event_source_set_time_relative(s->report_timer, (uint64_t)r * 1000);
 		sd_event_source_set_enabled(s->report_timer, SD_EVENT_ONESHOT);

@@ -49,6 +49,8 @@ static void count(struct stats *s, unsigned queue, enum io_op op, uint64_t ns)
 	stats_add(&q->op[op].latency_ns, ns);
 	stats_add(&q->latency[stats_class(op)][latency_bucket(ns)], 1);
 	q->in_flight = 5;
+	q->unreachable = 1;
+	q->reconnects = 3;
 	stats_get_device(s)->recoveries = 2;
 }
 
@@ -69,6 +71,8 @@ static void test_sum_over_queues(void **state)
 	assert_int_equal(f.queues[0].op[IO_READ].count, 1);
 	assert_int_equal(f.total.op[IO_READ].bytes, 1024);
 	assert_int_equal(f.total.in_flight, 10);
+	assert_int_equal(f.total.unreachable, 2);
+	assert_int_equal(f.total.reconnects, 6);
 	assert_int_equal(figures_count(&f.total), 4);
 	assert_int_equal(figures_class_count(&f.total, stats_class(IO_READ)), 2);
 	assert_int_equal(figures_class_ns(&f.total, stats_class(IO_READ)), 12000);
@@ -99,6 +103,8 @@ static void test_what_came_within_an_interval(void **state)
 	/* not of the hundred before */
 	assert_true(latency_percentile(now.total.latency[0], 999) < 60000);
 	assert_int_equal(now.total.in_flight, 5);
+	assert_int_equal(now.total.unreachable, 1);
+	assert_int_equal(now.total.reconnects, 0);
 	figures_deinit(&now);
 	figures_deinit(&then);
 	stats_close(&s);
