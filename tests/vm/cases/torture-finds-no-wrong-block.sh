@@ -4,10 +4,11 @@
 # smp: 4
 # Random reads, writes, flushes, discards and zeroing, many at once, on every backend and with shapes from one
 # queue of one tag to many of 1024: each block is what was written there last. At first the judge has to find a block
-# that is wrong. VM_TORTURE_SECONDS is the time for each shape; there are 14 in the long form, of 60 s by default.
+# that is wrong. VM_TORTURE_SECONDS is the time for each shape; there are 23 in the long form, of 60 s by default.
 . "$VM_LIB/common.sh"
 . "$VM_LIB/serve.sh"
 . "$VM_LIB/data.sh"
+. "$VM_LIB/nbd.sh"
 scratch_fs
 length=--operations=1500 # some 3 s
 [[ -z ${VM_TORTURE_SECONDS-} && $VM_LONG == 0 ]] || length=--seconds=${VM_TORTURE_SECONDS:-60}
@@ -25,7 +26,13 @@ define() {
 		[Backend]
 		Type=$1
 	X
-	[[ $1 == memory ]] || printf '%s\n' "Path=$WORK/fs/torture.img" Create=sparse "DirectIO=$2" >>torture.conf
+	if [[ $1 == nbd ]]; then
+		sed -i '/^Size=/d' torture.conf
+		echo "Uri=nbd+unix:///?socket=$nbd_socket" >>torture.conf
+		truncate -s 48M fs/torture.img
+		nbd_serve file fs/torture.img
+	fi
+	[[ $1 == memory || $1 == nbd ]] || printf '%s\n' "Path=$WORK/fs/torture.img" Create=sparse "DirectIO=$2" >>torture.conf
 }
 
 # ran FILTER: true of the line of JSON
@@ -46,6 +53,7 @@ try() {
 	[[ " $* " == *" --buffered "* ]] || (($(count torture write.bytes) >= bytes)) || fail "not all has arrived"
 	(($(count torture discard.count) + $(count torture write_zeroes.count) > 0)) || fail "no discard has arrived"
 	stop_and_look "$dev"
+	[[ $1 != nbd ]] || nbd_kill
 	rm -f fs/torture.img
 }
 
@@ -67,9 +75,11 @@ try file yes "$some" 16 4096 --workers=2 --depth=32
 try file yes 1 1 512 --depth=4
 try file no "$some" 1024 512 --workers=4 --depth=128 --max=64K
 try file no 2 16 4096 --buffered
+try nbd - 2 64 4096 --workers=2 --depth=32 --max=64K
 if ((VM_LONG)); then
 	for ((queues = 1; queues <= some; queues++)); do
 		try file yes "$queues" 16 512 --workers=4 --depth=64
 		try memory - "$queues" 1024 512 --workers=4 --depth=64
+		try nbd - "$queues" 64 512 --workers=4 --depth=64
 	done
 fi
