@@ -16,6 +16,7 @@
 
 #include "backend/file.h"
 #include "util/log.h"
+#include "util/messages.h"
 #include "util/mounts.h"
 
 #define HOLDER_TEXT_MAX 256
@@ -138,8 +139,8 @@ int file_log_busy(const char *path, const struct stat *st)
 
 	if (!file_find_holder(st, holder))
 		snprintf(holder, sizeof(holder), "somebody else");
-	return log_error_errno(
-		-EBUSY,
+	return log_message(
+		MESSAGE_BACKING_IN_USE, LOG_ERR, -EBUSY,
 		"%s is in use by %s: it can have one writer or many readers, release it there first",
 		path, holder);
 }

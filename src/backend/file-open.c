@@ -8,6 +8,7 @@
 
 #include "backend/file.h"
 #include "util/log.h"
+#include "util/messages.h"
 #include "util/sandbox.h"
 
 static bool file_is_same(const struct stat *a, const struct stat *b)
@@ -50,10 +51,10 @@ static bool file_is_denied(int r)
 /* What is not there may be hidden. Logging; the unit is not to try again by itself. */
 static int file_log_sandbox(const char *path, int r)
 {
-	log_error_errno(r,
-			"%s: %m; the service was confined before the definition was written: run "
-			"'systemctl daemon-reload', then start it again",
-			path);
+	log_message(MESSAGE_SANDBOX_IS_OLD, LOG_ERR, r,
+		    "%s: %m; the service was confined before the definition was written: run "
+		    "'systemctl daemon-reload', then start it again",
+		    path);
 	return -EACCES;
 }
 
@@ -65,7 +66,7 @@ static int file_log_cannot(const char *what, const struct backend *b, int r)
 		return log_error_errno(
 			r, "cannot %s %s: %m; Path= has to name a device by its path below /dev",
 			what, b->path);
-	return log_error_errno(r, "cannot %s %s: %m", what, b->path);
+	return log_message(MESSAGE_BACKING_FAILED, LOG_ERR, r, "cannot %s %s: %m", what, b->path);
 }
 
 static int file_create(const struct backend_request *req, struct backend *b)
@@ -76,8 +77,8 @@ static int file_create(const struct backend_request *req, struct backend *b)
 	if ((conf->create == FILE_CREATE_NO || req->read_only) && !sandbox_is_for(b->path))
 		return file_log_sandbox(b->path, -ENOENT);
 	if (conf->create == FILE_CREATE_NO)
-		return log_error_errno(
-			-ENOENT,
+		return log_message(
+			MESSAGE_BACKING_FAILED, LOG_ERR, -ENOENT,
 			"%s does not exist: set Create=sparse or Create=prealloc to make it",
 			b->path);
 	if (req->read_only)

@@ -27,6 +27,7 @@
 #include "abi/features.h"
 #include "device/limits.h"
 #include "util/log.h"
+#include "util/messages.h"
 #include "util/parse.h"
 
 #define FEATURES_ZERO_COPY (FEATURE_AUTO_BUF_REG | FEATURE_USER_COPY)
@@ -49,8 +50,8 @@ static bool data_plane_has(const struct device *d, uint64_t flags)
 
 static int data_plane_no(const char *key, const char *value, const char *why)
 {
-	return log_at(LOG_ERR, -EOPNOTSUPP, "[Queues] %s=%s is not possible %s: set %s=auto", key,
-		      value, why, key);
+	return log_message(MESSAGE_KERNEL_LACKS, LOG_ERR, -EOPNOTSUPP,
+			   "[Queues] %s=%s is not possible %s: set %s=auto", key, value, why, key);
 }
 
 static int data_plane_choose_copy(const struct device *d, uint64_t *ret_flags)

@@ -23,6 +23,7 @@
 #include "ring/worker.h"
 #include "state/state.h"
 #include "util/log.h"
+#include "util/messages.h"
 #include "util/step.h"
 
 #define DEVICE_OPEN_TRIES     100
@@ -38,7 +39,8 @@ static int device_lock(struct device *d)
 	r = state_lock(name, &d->lock_fd);
 	if (r == -EBUSY) {
 		(void)state_get_owner(name, &owner);
-		return log_error_errno(r, "%s is already served by process %d", name, (int)owner);
+		return log_message(MESSAGE_SERVED_TWICE, LOG_ERR, r,
+				   "%s is already served by process %d", name, (int)owner);
 	}
 	if (r < 0)
 		return log_error_errno(r, "cannot lock " STATE_DIR "/%s: %m", name);
@@ -79,7 +81,8 @@ static int device_inject_faults(struct device *d)
 	if (r < 0)
 		return r;
 	text = fault_describe(fault);
-	log_warning("FAULTS ARE INJECTED into this device, as its [Fault] section says: %s",
+	log_message(MESSAGE_FAULTS_INJECTED, LOG_WARNING, 0,
+		    "FAULTS ARE INJECTED into this device, as its [Fault] section says: %s",
 		    text ?: "");
 	return 0;
 }
@@ -154,12 +157,13 @@ static int device_log_add(const struct device *d, int r)
 {
 	switch (r) {
 	case -EACCES:
-		return log_at(LOG_ERR, -EOPNOTSUPP,
-			      "the kernel allows no more ublk devices (ublks_max): raise "
-			      "/sys/module/ublk_drv/parameters/ublks_max, and in modprobe.d");
+		return log_message(MESSAGE_NO_MORE_DEVICES, LOG_ERR, -EOPNOTSUPP,
+				   "the kernel allows no more ublk devices (ublks_max): raise "
+				   "/sys/module/ublk_drv/parameters/ublks_max, and in modprobe.d");
 	case -EPERM:
-		return log_error_errno(r, "cannot add a ublk device: needs CAP_SYS_ADMIN in the "
-					  "initial user namespace, run as root outside containers");
+		return log_message(MESSAGE_NOT_PERMITTED, LOG_ERR, r,
+				   "cannot add a ublk device: needs CAP_SYS_ADMIN in the "
+				   "initial user namespace, run as root outside containers");
 	default:
 		return device_log_ctrl(d, CTRL_ADD_DEV, r);
 	}
@@ -193,14 +197,15 @@ static int device_add(struct device *d)
 	device_go(d, DEVICE_ADDED);
 	step_reached("added");
 	if ((d->info.flags & flags) != flags) /* the kernel drops what it does not know or permit */
-		return log_at(LOG_ERR, -EOPNOTSUPP,
-			      "the kernel does not make this device recoverable: set [Recovery] "
-			      "Mode=none, or see \"ublkctl features\"");
+		return log_message(
+			MESSAGE_KERNEL_LACKS, LOG_ERR, -EOPNOTSUPP,
+			"the kernel does not make this device recoverable: set [Recovery] "
+			"Mode=none, or see \"ublkctl features\"");
 	if ((d->info.flags & plane) != plane)
-		return log_at(LOG_ERR, -EOPNOTSUPP,
-			      "the kernel refuses what it says it has (%s): set [Queues] "
-			      "CopyMode=copy and BatchIO=no",
-			      data_plane_to_string(plane));
+		return log_message(MESSAGE_KERNEL_LACKS, LOG_ERR, -EOPNOTSUPP,
+				   "the kernel refuses what it says it has (%s): set [Queues] "
+				   "CopyMode=copy and BatchIO=no",
+				   data_plane_to_string(plane));
 	if (d->info.n_queues < n_queues)
 		log_notice("%u queues instead of %u: the kernel makes no more than there are CPUs",
 			   d->info.n_queues, n_queues);
@@ -406,7 +411,8 @@ int device_log_start(const struct device *d, enum ctrl_op op, int r)
 		int queue_r;
 
 		if (queue_has_ended(d->queues[i], &queue_r) && queue_r < 0)
-			return log_error_errno(queue_r, "queue %u has failed: %m", i);
+			return log_message(MESSAGE_QUEUE_FAILED, LOG_ERR, queue_r,
+					   "queue %u has failed: %m", i);
 	}
 	return device_log_ctrl(d, op, r);
 }
@@ -478,7 +484,8 @@ int device_wait_node(struct device *d, bool required)
 	if (r == -ECANCELED)
 		return log_at(LOG_NOTICE, r, "the start was given up");
 	if (!required) {
-		log_warning("there is no /dev/ublk/%s, udev %s; use /dev/ublkb%" PRIu32, name,
+		log_message(MESSAGE_NO_NAME, LOG_WARNING, 0,
+			    "there is no /dev/ublk/%s, udev %s; use /dev/ublkb%" PRIu32, name,
 			    r == -ENOENT    ? "does not run here"
 			    : r == -ENOLINK ? "lacks ublkd's rule"
 					    : "does not come to an end",
@@ -486,13 +493,13 @@ int device_wait_node(struct device *d, bool required)
 		return 0;
 	}
 	if (r == -ENOLINK)
-		return log_error_errno(r,
-				       "udev has made no /dev/ublk/%s for ublkb%" PRIu32
-				       ": are the rules of ublkd installed? See 'udevadm test'",
-				       name, d->info.dev_id);
+		return log_message(MESSAGE_NO_NAME, LOG_ERR, r,
+				   "udev has made no /dev/ublk/%s for ublkb%" PRIu32
+				   ": are the rules of ublkd installed? See 'udevadm test'",
+				   name, d->info.dev_id);
 	if (r == -ETIMEDOUT)
-		return log_error_errno(
-			r,
+		return log_message(
+			MESSAGE_NO_NAME, LOG_ERR, r,
 			"udev has not come to an end with ublkb%" PRIu32
 			" within %u s, so there is no /dev/ublk/%s; see 'udevadm settle'",
 			d->info.dev_id, DEVICE_NODE_TIMEOUT_S, name);

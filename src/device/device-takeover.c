@@ -22,6 +22,7 @@
 #include "state/state.h"
 #include "util/fd.h"
 #include "util/log.h"
+#include "util/messages.h"
 #include "util/step.h"
 
 /* How long the process before us may take to go: up to Linux 6.14, one whose slots are all in use is
@@ -57,14 +58,17 @@ static int device_wait_for_process(const struct device *d, unsigned ms)
 		holders_to_string(holders, text, sizeof(text));
 	}
 	if (ms == TAKEOVER_TELL_MS)
-		log_notice("waiting for the end of the server that had ublk device %" PRIu32 "%s%s",
-			   dev_id, text[0] ? ": its char device is " : "", text);
+		log_message(MESSAGE_TAKEOVER_WAITS, LOG_NOTICE, 0,
+			    "waiting for the end of the server that had ublk device %" PRIu32
+			    "%s%s",
+			    dev_id, text[0] ? ": its char device is " : "", text);
 	if (ms >= TAKEOVER_WAIT_MS)
-		return log_at(LOG_ERR, -EBUSY,
-			      "ublk device %" PRIu32
-			      " cannot be taken over, since its char device is %s: end that, and "
-			      "start the service again",
-			      dev_id, text[0] ? text : "open in a process that cannot be seen");
+		return log_message(
+			MESSAGE_TAKEOVER_BLOCKED, LOG_ERR, -EBUSY,
+			"ublk device %" PRIu32
+			" cannot be taken over, since its char device is %s: end that, and "
+			"start the service again",
+			dev_id, text[0] ? text : "open in a process that cannot be seen");
 	device_say_alive(d);
 	nanosleep(&step, NULL);
 	return 0;
@@ -150,7 +154,8 @@ static int device_adopt_conf(struct device *d, struct device_conf *kept)
 	device_conf_free(d->conf);
 	d->conf = kept;
 	if (changes->stop)
-		log_warning(
+		log_message(
+			MESSAGE_DEFINITION_NEEDS_STOP, LOG_WARNING, 0,
 			"the device in use goes on with its old definition: %s need a stop and a "
 			"start",
 			changes->stop);
@@ -177,10 +182,12 @@ static bool device_can_be_taken_over(const struct device *d)
 	if (o->info.state != DEV_QUIESCED && o->info.state != DEV_FAIL_IO)
 		return false;
 	if (o->state.takeover && !recovery_can_be_repeated(d->env.ctrl)) {
-		log_error("the server before died while it took ublk device %" PRIu32
-			  " over, which this kernel does not survive twice: its requests fail, and "
-			  "it is made anew",
-			  o->info.dev_id);
+		log_message(
+			MESSAGE_TAKEOVER_IMPOSSIBLE, LOG_ERR, 0,
+			"the server before died while it took ublk device %" PRIu32
+			" over, which this kernel does not survive twice: its requests fail, and "
+			"it is made anew",
+			o->info.dev_id);
 		return false;
 	}
 	return true;
@@ -223,11 +230,12 @@ int device_find_orphan(struct device *d)
 	}
 	kept = device_load_kept(d);
 	if (!kept)
-		return log_at(LOG_ERR, -EUCLEAN,
-			      "ublk device %" PRIu32
-			      " waits for a server, but its definition in " STATE_DIR
-			      "/%s is damaged: give the device up with \"ublkctl gc --force %s\"",
-			      d->orphan->info.dev_id, d->conf->name, d->conf->name);
+		return log_message(
+			MESSAGE_DEFINITION_LOST, LOG_ERR, -EUCLEAN,
+			"ublk device %" PRIu32
+			" waits for a server, but its definition in " STATE_DIR
+			"/%s is damaged: give the device up with \"ublkctl gc --force %s\"",
+			d->orphan->info.dev_id, d->conf->name, d->conf->name);
 	r = device_adopt_conf(d, kept);
 	if (r < 0)
 		return r;
@@ -253,11 +261,12 @@ int device_adopt_limits(struct device *d)
 	else if (found->max_queues > 0 && found->max_queues < d->info.n_queues)
 		why = "it cannot have as many queues now";
 	if (why)
-		return log_at(LOG_ERR, -EUCLEAN,
-			      "what lies behind %s cannot serve ublk device %" PRIu32
-			      " any more: %s; repair that and start the service again, the device "
-			      "waits",
-			      d->conf->name, d->info.dev_id, why);
+		return log_message(
+			MESSAGE_BACKING_CHANGED, LOG_ERR, -EUCLEAN,
+			"what lies behind %s cannot serve ublk device %" PRIu32
+			" any more: %s; repair that and start the service again, the device "
+			"waits",
+			d->conf->name, d->info.dev_id, why);
 	/* What was offered and is not there any more is refused request by request. */
 	d->limits.max_discard_bytes = found->max_discard_bytes ? live->max_discard_bytes : 0;
 	d->limits.max_write_zeroes_bytes =
@@ -307,6 +316,7 @@ int device_end_takeover(struct device *d)
 	step_reached("takeover-ended");
 	orphan_deinit(d->orphan);
 	free(TAKE_PTR(d->orphan));
-	log_notice("took over ublk device %" PRIu32, d->info.dev_id);
+	log_message(MESSAGE_TAKEN_OVER, LOG_NOTICE, 0, "took over ublk device %" PRIu32,
+		    d->info.dev_id);
 	return device_write_state(d, false);
 }

@@ -22,6 +22,7 @@
 #include "ring/orphan.h"
 #include "state/state.h"
 #include "util/log.h"
+#include "util/messages.h"
 #include "util/parse.h"
 #include "util/step.h"
 
@@ -258,10 +259,11 @@ static void device_report(struct device *d)
 	if (last->last_error_op != IO_FLUSH)
 		snprintf(where, sizeof(where), " at byte %" PRIu64,
 			 stats_read(&last->last_error_offset));
-	log_at(LOG_ERR, -last->last_errno,
-	       "%" PRIu64 " request%s failed (%" PRIu64 " in all), the last: %s%s on queue %u: %m",
-	       n_new, n_new == 1 ? "" : "s", n_errors,
-	       io_op_to_string((enum io_op)last->last_error_op), where, last_queue);
+	log_message(MESSAGE_REQUESTS_FAILED, LOG_ERR, -last->last_errno,
+		    "%" PRIu64 " request%s failed (%" PRIu64
+		    " in all), the last: %s%s on queue %u: %m",
+		    n_new, n_new == 1 ? "" : "s", n_errors,
+		    io_op_to_string((enum io_op)last->last_error_op), where, last_queue);
 	d->n_errors_reported = n_errors;
 }
 
@@ -408,12 +410,14 @@ static void device_report_slow(struct device *d)
 		n += s.n;
 	}
 	if (n > 0 && !d->slow_reported)
-		log_warning("%u request%s with what lies behind the device for longer than [Log] "
+		log_message(MESSAGE_REQUESTS_SLOW, LOG_WARNING, 0,
+			    "%u request%s with what lies behind the device for longer than [Log] "
 			    "SlowRequest=, one of them a %s at byte %" PRIu64 " on queue %u",
 			    n, n == 1 ? " is" : "s are", io_op_to_string(slow.op),
 			    slow.offset_bytes, queue);
 	else if (n == 0 && d->slow_reported)
-		log_notice("no request is slow any more");
+		log_message(MESSAGE_REQUESTS_FAST_AGAIN, LOG_NOTICE, 0,
+			    "no request is slow any more");
 	d->slow_reported = n > 0;
 }
 
@@ -464,10 +468,11 @@ int device_check(struct device *d)
 			continue;
 		device_report(d);
 		if (r < 0)
-			return log_error_errno(r, "queue %u has failed, the device is lost: %m", i);
-		return log_at(LOG_ERR, -ENODEV,
-			      "ublk device %" PRIu32 " was removed by somebody else",
-			      d->info.dev_id);
+			return log_message(MESSAGE_QUEUE_FAILED, LOG_ERR, r,
+					   "queue %u has failed, the device is lost: %m", i);
+		return log_message(MESSAGE_TAKEN_AWAY, LOG_ERR, -ENODEV,
+				   "ublk device %" PRIu32 " was removed by somebody else",
+				   d->info.dev_id);
 	}
 	device_report_slow(d);
 	device_report_trouble(d);

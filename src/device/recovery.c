@@ -5,6 +5,7 @@
 #include "abi/io-cmd.h"
 #include "ring/orphan.h"
 #include "util/log.h"
+#include "util/messages.h"
 
 #define RECOVERY_WAIT_MS   2000
 #define RECOVERY_MIN_DEPTH 4 /* BLKDEV_MIN_RQ */
@@ -47,15 +48,17 @@ static int recovery_remove(struct ctrl *ctrl, const struct dev_info *info)
 	const char *step;
 	int r;
 
-	log_notice("removing ublk device %u, which a server that died has left (%s)", dev_id,
-		   dev_state_to_string(info->state));
+	log_message(MESSAGE_LEFT_OVER_REMOVED, LOG_NOTICE, 0,
+		    "removing ublk device %u, which a server that died has left (%s)", dev_id,
+		    dev_state_to_string(info->state));
 	r = orphan_remove(ctrl, dev_id, RECOVERY_WAIT_MS, &step);
 	if (r < 0)
 		return log_error_errno(
 			r, "cannot %s ublk device %u, which a server that died has left: %m", step,
 			dev_id);
 	if (r > 0)
-		log_warning("/dev/ublkb%u of the server that died is still held by somebody; the "
+		log_message(MESSAGE_LEFT_OVER_HELD, LOG_WARNING, 0,
+			    "/dev/ublkb%u of the server that died is still held by somebody; the "
 			    "kernel removes it when that ends",
 			    dev_id);
 	return 0;

@@ -19,6 +19,7 @@
 #include "service/managed.h"
 #include "service/reap.h"
 #include "util/log.h"
+#include "util/messages.h"
 
 #define FLEET_TEXT_BYTES   1024
 /* Who holds a device is a walk through all of /proc: not for all of them at once. */
@@ -436,7 +437,8 @@ void fleet_give_up_waiting(struct fleet *f, unsigned seconds)
 
 		if (!m->pending || now.tv_sec - m->since.tv_sec < (time_t)seconds)
 			continue;
-		log_warning("%s is still %s after %u s; going on without waiting for it",
+		log_message(MESSAGE_NOT_WAITED_FOR, LOG_WARNING, 0,
+			    "%s is still %s after %u s; going on without waiting for it",
 			    m->device->name, managed_state_to_string(m->device->state), seconds);
 		m->pending = false;
 		fleet_wake(f);

@@ -27,6 +27,7 @@
 #include "service/settings.h"
 #include "state/state.h"
 #include "util/log.h"
+#include "util/messages.h"
 
 #define MANAGE_PATIENCE_S    30 /* that systemd is asked for */
 #define MANAGE_WAIT_S        60 /* for one device, before the others are said to be ready */
@@ -117,9 +118,9 @@ static int manage_on_beat(sd_event_source *source, uint64_t usec, void *arg)
 	if (turns)
 		notify_alive();
 	if (turns == m->missed_beat)
-		log_at(turns ? LOG_NOTICE : LOG_ERR, 0,
-		       turns ? "the threads of the queues turn again"
-			     : "a thread that serves queues does not turn any more");
+		log_message(MESSAGE_THREAD_HANGS, turns ? LOG_NOTICE : LOG_ERR, 0,
+			    turns ? "the threads of the queues turn again"
+				  : "a thread that serves queues does not turn any more");
 	m->missed_beat = !turns;
 	sd_event_source_set_time_relative(source, m->beat_us);
 	return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
@@ -172,9 +173,10 @@ static void manage_end_reload(struct manage *m, int r, const char *text)
 		log_warning_errno(write_r,
 				  "cannot write " STATE_DIR "/" STATE_MANAGER "/reload: %m");
 	if (r < 0)
-		log_at(LOG_ERR, r, "reloaded, but not all of it: %s", text);
+		log_message(MESSAGE_RELOAD_FAILED, LOG_ERR, r, "reloaded, but not all of it: %s",
+			    text);
 	else
-		log_notice("reloaded: %s", text);
+		log_message(MESSAGE_RELOADED, LOG_NOTICE, 0, "reloaded: %s", text);
 	manage_describe(m, status, sizeof(status));
 	notify_reloaded("%s; reload: %s", status, text);
 	/* It stays until there is something else to say. */
@@ -301,8 +303,9 @@ static void manage_on_changed(void *arg)
 	fleet_count(m->fleet, &c);
 	if (fleet_is_crippled(m->fleet) && m->phase != MANAGE_STOPPING &&
 	    m->phase != MANAGE_LEAVING) {
-		log_error("a thread that serves queues has ended; the devices are left to a new "
-			  "process");
+		log_message(MESSAGE_QUEUE_FAILED, LOG_ERR, 0,
+			    "a thread that serves queues has ended; the devices are left to a new "
+			    "process");
 		m->phase = MANAGE_LEAVING;
 	}
 	if (m->phase == MANAGE_STARTING && c.n_pending == 0)
@@ -348,7 +351,8 @@ static int manage_lock(struct manage *m)
 	r = state_lock(STATE_MANAGER, &m->lock_fd);
 	if (r == -EBUSY) {
 		(void)state_get_owner(STATE_MANAGER, &owner);
-		return log_error_errno(r, "there is a manager already, process %d", (int)owner);
+		return log_message(MESSAGE_SERVED_TWICE, LOG_ERR, r,
+				   "there is a manager already, process %d", (int)owner);
 	}
 	if (r < 0)
 		return log_error_errno(r, "cannot lock " STATE_DIR "/" STATE_MANAGER ": %m");

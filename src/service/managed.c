@@ -13,6 +13,7 @@
 
 #include "state/state.h"
 #include "util/log.h"
+#include "util/messages.h"
 
 #define MANAGED_FIRST_DELAY_MS 200
 #define MANAGED_MAX_DELAY_MS   60000
@@ -227,7 +228,7 @@ static int managed_start(struct managed *m, struct ctrl *ctrl)
 		return r;
 	}
 	m->job_digest = managed_digest_in_force(m);
-	log_info("ready: /dev/ublkb%u", device_get_id(m->device));
+	log_message(MESSAGE_READY, LOG_INFO, 0, "ready: /dev/ublkb%u", device_get_id(m->device));
 	return 0;
 }
 
@@ -245,7 +246,8 @@ static int managed_reload(struct managed *m, struct ctrl *ctrl)
 		 c->restart ? "; after a restart: " : "", c->restart ?: "",
 		 c->stop ? "; after a stop and a start: " : "", c->stop ?: "");
 	m->job_digest = managed_digest_in_force(m);
-	log_at(c->restart || c->stop ? LOG_NOTICE : LOG_INFO, 0, "reloaded, %s", m->job_text);
+	log_message(MESSAGE_RELOADED, c->restart || c->stop ? LOG_NOTICE : LOG_INFO, 0,
+		    "reloaded, %s", m->job_text);
 	return 0;
 }
 
@@ -437,8 +439,9 @@ static void managed_say_held(struct managed *m)
 	if (m->n_busy++ == 0 || strcmp(m->held_by, m->reason) == 0)
 		return;
 	memcpy(m->held_by, m->reason, sizeof(m->held_by));
-	log_notice("/dev/ublkb%u is %s; serving it until that ends", device_get_id(m->device),
-		   m->reason);
+	log_message(MESSAGE_IN_USE_AT_STOP, LOG_NOTICE, 0,
+		    "/dev/ublkb%u is %s; serving it until that ends", device_get_id(m->device),
+		    m->reason);
 }
 
 /* Before the event: what the state that comes then says of itself. */

@@ -12,6 +12,7 @@
 #include "state/holders.h"
 #include "state/state.h"
 #include "util/log.h"
+#include "util/messages.h"
 #include "util/systemd.h"
 
 #define REAP_WAIT_MS      2000
@@ -66,9 +67,10 @@ static int reap_remove(const struct reap *rp, const struct dev_info *info, const
 		return log_error_errno(r,
 				       "cannot %s ublk device %" PRIu32 ", which has no server: %m",
 				       step, dev_id);
-	log_notice("removed ublk device %" PRIu32 " (%s), which has no server any more: %s%s",
-		   dev_id, dev_state_to_string(info->state), why,
-		   r > 0 ? "; whoever still uses it gets errors" : "");
+	log_message(MESSAGE_REMOVED, LOG_NOTICE, 0,
+		    "removed ublk device %" PRIu32 " (%s), which has no server any more: %s%s",
+		    dev_id, dev_state_to_string(info->state), why,
+		    r > 0 ? "; whoever still uses it gets errors" : "");
 	return 0;
 }
 
@@ -90,14 +92,15 @@ static void reap_log_kept(const char *name, const struct device_conf *conf,
 
 	if (holders->n > 0)
 		holders_to_string(holders, by, sizeof(by));
-	log_error("ublk device %" PRIu32
-		  " has no server any more and is %s: its requests %s. Repair "
-		  "what the messages above name, then \"systemctl %s %s\" goes on without "
-		  "loss; or give it up with \"ublkctl gc --force %s\"",
-		  info->dev_id, by, info->state == DEV_FAIL_IO ? "fail" : "wait",
-		  /* which may run, with other devices */
-		  conf && conf->manager ? "reload-or-restart" : "start",
-		  reap_unit(name, conf, unit), name);
+	log_message(MESSAGE_GIVEN_UP, LOG_ERR, 0,
+		    "ublk device %" PRIu32
+		    " has no server any more and is %s: its requests %s. Repair "
+		    "what the messages above name, then \"systemctl %s %s\" goes on without "
+		    "loss; or give it up with \"ublkctl gc --force %s\"",
+		    info->dev_id, by, info->state == DEV_FAIL_IO ? "fail" : "wait",
+		    /* which may run, with other devices */
+		    conf && conf->manager ? "reload-or-restart" : "start",
+		    reap_unit(name, conf, unit), name);
 }
 
 /*

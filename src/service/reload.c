@@ -11,6 +11,7 @@
 #include "state/state.h"
 #include "util/cleanup.h"
 #include "util/log.h"
+#include "util/messages.h"
 
 #define RELOAD_STEP_MS    20
 #define RELOAD_DEADLINE_S 60
@@ -88,8 +89,8 @@ static int reload_wait(const char *name, uint64_t before, int server_fd, int *re
 static int reload_log_result(int result, const char *text)
 {
 	if (result < 0)
-		return log_at(LOG_ERR, result, "not reloaded: %s",
-			      *text ? text : "the server's log says why");
+		return log_message(MESSAGE_RELOAD_FAILED, LOG_ERR, result, "not reloaded: %s",
+				   *text ? text : "the server's log says why");
 	log_info("reloaded%s%s", *text ? ": " : "", text);
 	return 0;
 }

@@ -21,6 +21,7 @@
 #include "service/settings.h"
 #include "state/state.h"
 #include "util/log.h"
+#include "util/messages.h"
 
 #define SERVE_FIRST_RETRY_US   200000
 #define SERVE_HOLDERS_EVERY_US 1000000
@@ -106,9 +107,9 @@ static int serve_on_beat(sd_event_source *source, uint64_t usec, void *arg)
 	if (turns)
 		notify_alive();
 	if (turns == s->missed_beat)
-		log_at(turns ? LOG_NOTICE : LOG_ERR, 0,
-		       turns ? "the queues' threads turn again"
-			     : "a queue's thread does not turn any more");
+		log_message(MESSAGE_THREAD_HANGS, turns ? LOG_NOTICE : LOG_ERR, 0,
+			    turns ? "the queues' threads turn again"
+				  : "a queue's thread does not turn any more");
 	s->missed_beat = !turns;
 	sd_event_source_set_time_relative(source, s->beat_us);
 	return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
@@ -129,8 +130,9 @@ static void serve_say_held(struct serve *s, const struct holders *holders)
 		return;
 	snprintf(s->held_by, sizeof(s->held_by), "%s", text);
 	notify_status("Stopping: waiting for the device to be free: %s", text);
-	log_notice("/dev/ublkb%u is %s; serving it until that ends", device_get_id(s->device),
-		   text);
+	log_message(MESSAGE_IN_USE_AT_STOP, LOG_NOTICE, 0,
+		    "/dev/ublkb%u is %s; serving it until that ends", device_get_id(s->device),
+		    text);
 }
 
 static int serve_try_stop(struct serve *s)
@@ -235,7 +237,8 @@ static int serve_reload(struct serve *s, char *text, size_t size)
 	snprintf(text, size, "%s%s%s%s%s%s%s%s", changes->taken ? "changed: " : "nothing to change",
 		 changes->taken ?: "", restart ? "; after a restart: " : "", restart ?: "",
 		 stop ? "; after a stop and a start: " : "", stop ?: "", "", "");
-	log_at(restart || stop ? LOG_NOTICE : LOG_INFO, 0, "reloaded, %s", text);
+	log_message(MESSAGE_RELOADED, restart || stop ? LOG_NOTICE : LOG_INFO, 0, "reloaded, %s",
+		    text);
 	return 0;
 }
 
@@ -330,7 +333,7 @@ static int serve_run(struct serve *s)
 	if (r < 0)
 		return r;
 	serve_say_status(s, true);
-	log_info("ready: /dev/ublkb%u", device_get_id(s->device));
+	log_message(MESSAGE_READY, LOG_INFO, 0, "ready: /dev/ublkb%u", device_get_id(s->device));
 	r = sd_event_loop(s->event);
 	sd_event_source_unref(s->report_timer);
 	sd_event_source_unref(s->stop_timer);

@@ -5,6 +5,7 @@
 
 #include "state/state.h"
 #include "util/log.h"
+#include "util/messages.h"
 
 /* Each message on a line of its own: "file:line: [Section] Key=: reason". */
 static void settings_log(struct conf_diag *diag)
@@ -17,7 +18,7 @@ static void settings_log(struct conf_diag *diag)
 		if (conf_message_format(m, &text) < 0)
 			continue;
 		if (m->severity == CONF_ERROR)
-			log_error("%s", text);
+			log_message(MESSAGE_DEFINITION_BAD, LOG_ERR, 0, "%s", text);
 		else
 			log_warning("%s", text);
 	}
@@ -52,13 +53,13 @@ int settings_load_device(const char *name, const char *path, struct device_conf 
 	if (r == -EUCLEAN || r >= 0)
 		return r;
 	if (r == -ENOENT && name)
-		return log_at(LOG_ERR, -EUCLEAN,
-			      "there is no definition of %s: make /etc/ublk/%s.conf, see "
-			      "ublk.conf(5)",
-			      name, name);
+		return log_message(MESSAGE_DEFINITION_BAD, LOG_ERR, -EUCLEAN,
+				   "there is no definition of %s: make /etc/ublk/%s.conf, see "
+				   "ublk.conf(5)",
+				   name, name);
 	if (r == -ERFKILL)
-		return log_at(
-			LOG_ERR, -EUCLEAN,
+		return log_message(
+			MESSAGE_DEFINITION_BAD, LOG_ERR, -EUCLEAN,
 			"the definition of %s is masked: an empty file or a link to /dev/null "
 			"stands for it",
 			name ?: path);
@@ -77,6 +78,7 @@ int settings_load_kept(const char *name, struct device_conf **ret)
 				  ret);
 	if (r < 0)
 		return r;
-	log_warning("going on with the definition that %s had before its files were changed", name);
+	log_message(MESSAGE_OLD_DEFINITION, LOG_WARNING, 0,
+		    "going on with the definition that %s had before its files were changed", name);
 	return 0;
 }

@@ -23,6 +23,7 @@
 
 #include "util/capability.h"
 #include "util/cleanup.h"
+#include "util/messages.h"
 
 #define LOG_TEXT_BYTES 1024
 #define LOG_N_RECORDS  128
@@ -30,9 +31,7 @@
 struct log_record {
 	int level;
 	int err; /* positive errno; 0: none */
-	int line;
-	const char *file;
-	const char *func;
+	struct log_origin origin;
 	char device[64];
 	char text[LOG_TEXT_BYTES];
 };
@@ -159,15 +158,15 @@ static const char *log_source_path(const char *file)
 static void log_emit_journal(const struct log_record *rec)
 {
 	char message[LOG_TEXT_BYTES + 8], priority[16], file[192], line[32], func[128];
-	char device[80], unit[128], err[32];
-	struct iovec iov[8];
+	char device[80], unit[128], err[32], id[64];
+	struct iovec iov[9];
 	int n = 0;
 
 	iov[n++] = log_field(message, sizeof(message), "MESSAGE=%s", rec->text);
 	iov[n++] = log_field(priority, sizeof(priority), "PRIORITY=%d", rec->level);
-	iov[n++] = log_field(file, sizeof(file), "CODE_FILE=%s", log_source_path(rec->file));
-	iov[n++] = log_field(line, sizeof(line), "CODE_LINE=%d", rec->line);
-	iov[n++] = log_field(func, sizeof(func), "CODE_FUNC=%s", rec->func);
+	iov[n++] = log_field(file, sizeof(file), "CODE_FILE=%s", log_source_path(rec->origin.file));
+	iov[n++] = log_field(line, sizeof(line), "CODE_LINE=%d", rec->origin.line);
+	iov[n++] = log_field(func, sizeof(func), "CODE_FUNC=%s", rec->origin.func);
 	if (rec->device[0])
 		iov[n++] = log_field(device, sizeof(device), "UBLKD_DEVICE=%s", rec->device);
 	/* what "journalctl -u" looks for beside the unit of the sender */
@@ -176,6 +175,8 @@ static void log_emit_journal(const struct log_record *rec)
 				     rec->device);
 	if (rec->err)
 		iov[n++] = log_field(err, sizeof(err), "ERRNO=%d", rec->err);
+	if (rec->origin.id)
+		iov[n++] = log_field(id, sizeof(id), "MESSAGE_ID=%s", rec->origin.id);
 	sd_journal_sendv(iov, n);
 }
 
@@ -231,7 +232,9 @@ static void *log_thread(void *arg)
 		log_state.head = (log_state.head + 1) % LOG_N_RECORDS;
 		log_state.n--;
 		lost = (struct log_record){
-			.level = LOG_WARNING, .file = __FILE__, .func = __func__, .line = __LINE__};
+			.level = LOG_WARNING,
+			.origin = {__FILE__, __LINE__, __func__, MESSAGE_MESSAGES_LOST},
+		};
 		if (log_state.n_dropped > 0)
 			snprintf(lost.text, sizeof(lost.text),
 				 "%u messages were lost, the journal did not take them",
@@ -325,10 +328,9 @@ static void log_push(const struct log_record *rec)
 		log_emit(rec);
 }
 
-int log_write(int level, int r, const char *file, int line, const char *func, const char *fmt, ...)
+int log_write(int level, int r, const struct log_origin *origin, const char *fmt, ...)
 {
-	struct log_record rec = {
-		.level = level, .err = r < 0 ? -r : 0, .file = file, .line = line, .func = func};
+	struct log_record rec = {.level = level, .err = r < 0 ? -r : 0, .origin = *origin};
 	int saved = errno;
 	va_list ap;
 

@@ -55,6 +55,14 @@ int log_start(void);
 /* Wait until all is written, for at most @timeout_ms, and stop the thread. */
 void log_stop(unsigned timeout_ms);
 
+/* Where a message is from, and which one it is. */
+struct log_origin {
+	const char *file;
+	int line;
+	const char *func;
+	const char *id; /* MESSAGE_ID= in the journal; NULL: none */
+};
+
 /**
  * log_write() - what the macros below call
  * @level:	LOG_ERR to LOG_DEBUG
@@ -62,10 +70,13 @@ void log_stop(unsigned timeout_ms);
  *
  * Return: @r.
  */
-int log_write(int level, int r, const char *file, int line, const char *func, const char *fmt, ...)
-	__attribute__((format(printf, 6, 7)));
+int log_write(int level, int r, const struct log_origin *origin, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
 
-#define log_at(level, r, ...) log_write(level, r, __FILE__, __LINE__, __func__, __VA_ARGS__)
+/* @id: one of util/messages.h */
+#define log_message(id, level, r, ...)                                                             \
+	log_write(level, r, &(struct log_origin){__FILE__, __LINE__, __func__, id}, __VA_ARGS__)
+#define log_at(level, r, ...) log_message(NULL, level, r, __VA_ARGS__)
 
 #define log_error(...)   ((void)log_at(LOG_ERR, 0, __VA_ARGS__))
 #define log_warning(...) ((void)log_at(LOG_WARNING, 0, __VA_ARGS__))
