@@ -9,6 +9,7 @@
 
 #include "conf/device-conf.h"
 #include "ring/orphan.h"
+#include "service/linger.h"
 #include "state/holders.h"
 #include "state/state.h"
 #include "util/log.h"
@@ -28,6 +29,8 @@
 struct reap {
 	struct ctrl *ctrl; /* NULL: not open yet */
 	bool stopping;     /* the machine goes down */
+	unsigned tick;     /* at shutdown */
+	struct linger linger;
 };
 
 /* 0; 1: there is no such thing as a ublk device here. */
@@ -273,6 +276,13 @@ static bool reap_unit_is_busy(const char *unit)
 	return systemd_get_unit_state(unit, &state) == 0 && systemd_unit_is_busy(state);
 }
 
+static bool reap_unit_ends(const char *unit)
+{
+	enum systemd_unit_state state;
+
+	return systemd_get_unit_state(unit, &state) == 0 && state == SYSTEMD_UNIT_DEACTIVATING;
+}
+
 /* A process of the unit was started, and may not have come as far as to the lock. */
 static bool reap_unit_is_starting(const char *unit)
 {
@@ -283,8 +293,19 @@ static bool reap_unit_is_starting(const char *unit)
 	       systemd_get_main_pid(unit, &pid) == 0 && pid > 0;
 }
 
+/* Somebody has the lock. 1: it is to be looked at again; 0: systemd does not stop it, nor do we. */
+static int reap_watch_server(struct reap *rp, const char *name, const char *unit, pid_t owner)
+{
+	linger_continue(owner);
+	if (linger_is_due(&rp->linger, rp->tick) &&
+	    (reap_unit_ends(unit) || reap_unit_ends(REAP_MANAGER_UNIT)))
+		linger_deal(&rp->linger, name, owner);
+	return rp->tick % REAP_UNITS_EVERY != 0 || reap_unit_is_busy(unit) ||
+	       reap_unit_is_busy(REAP_MANAGER_UNIT);
+}
+
 /* 1: a server has it, or is coming: to be looked at again; 0: done with it; -errno: said. */
-static int reap_watch(struct reap *rp, const char *name, bool ask_for_units)
+static int reap_watch(struct reap *rp, const char *name)
 {
 	char unit[REAP_UNIT_MAX];
 	pid_t owner = 0;
@@ -292,17 +313,17 @@ static int reap_watch(struct reap *rp, const char *name, bool ask_for_units)
 
 	reap_unit(name, NULL, unit);
 	r = state_get_owner(name, &owner);
-	if (r == -EAGAIN ||
-	    owner > 0) /* one that systemd does not stop has nobody to wait for it */
-		return !ask_for_units || reap_unit_is_busy(unit) ||
-		       reap_unit_is_busy(REAP_MANAGER_UNIT);
+	if (r == -EAGAIN)
+		return 1;
+	if (owner > 0)
+		return reap_watch_server(rp, name, unit, owner);
 	if (reap_unit_is_starting(unit) || reap_unit_is_starting(REAP_MANAGER_UNIT))
 		return 1;
 	return reap_name(rp, name);
 }
 
 /* The number of names to be looked at again; -errno: said. */
-static int reap_watch_all(struct reap *rp, bool ask_for_units)
+static int reap_watch_all(struct reap *rp)
 {
 	AUTO(state_list_free) char **names = NULL;
 	int r, n = 0, first_error = 0;
@@ -310,9 +331,11 @@ static int reap_watch_all(struct reap *rp, bool ask_for_units)
 	r = state_list(&names);
 	if (r < 0)
 		return log_error_errno(r, "cannot list " STATE_DIR ": %m");
+	if (names[0])
+		linger_look(&rp->linger, rp->tick);
 	for (char **name = names; *name; name++) {
 		(void)log_set_device(*name);
-		r = reap_watch(rp, *name, ask_for_units);
+		r = reap_watch(rp, *name);
 		(void)log_set_device(NULL);
 		if (r < 0)
 			first_error = first_error ?: r;
@@ -334,10 +357,10 @@ int reap_at_shutdown(void)
 	int r = rp.stopping ? 1 : 0;
 
 	/* What cannot be removed must not hold up the machine either. */
-	for (unsigned tick = 0; r != 0 && n_errors < REAP_MAX_ERRORS; tick++) {
-		if (tick > 0)
+	for (; r != 0 && n_errors < REAP_MAX_ERRORS; rp.tick++) {
+		if (rp.tick > 0)
 			reap_pause(r < 0 ? REAP_ERROR_MS : REAP_TICK_MS);
-		r = reap_watch_all(&rp, tick % REAP_UNITS_EVERY == 0);
+		r = reap_watch_all(&rp);
 		n_errors += r < 0;
 	}
 	ctrl_close(rp.ctrl);

@@ -125,6 +125,30 @@ static int systemd_read_has_job(sd_bus *bus, const char *unit, bool *ret)
 	return 0;
 }
 
+int systemd_has_running_job(bool (*ignored)(const char *unit), bool *ret)
+{
+	AUTO(sd_bus_message_unref) sd_bus_message *m = NULL;
+	AUTO(sd_bus_close_unref) sd_bus *bus = NULL;
+	const char *unit, *job_state;
+	bool found = false;
+	int r;
+
+	r = systemd_connect(&bus);
+	if (r == 0)
+		r = systemd_translate(sd_bus_call_method(bus, SYSTEMD_SERVICE, SYSTEMD_PATH,
+							 SYSTEMD_SERVICE ".Manager", "ListJobs",
+							 NULL, &m, NULL));
+	if (r >= 0)
+		r = sd_bus_message_enter_container(m, 'a', "(usssoo)");
+	while (r >= 0 && (r = sd_bus_message_read(m, "(usssoo)", NULL, &unit, NULL, &job_state,
+						  NULL, NULL)) > 0)
+		found = found || (strcmp(job_state, "running") == 0 && !ignored(unit));
+	if (r < 0)
+		return r;
+	*ret = found;
+	return 0;
+}
+
 int systemd_get_state(enum systemd_state *ret)
 {
 	AUTO(sd_bus_close_unref) sd_bus *bus = NULL;

@@ -47,6 +47,14 @@ enum systemd_unit_state {
  */
 int systemd_get_unit_state(const char *unit, enum systemd_unit_state *ret);
 
+/**
+ * systemd_has_running_job() - whether systemd is starting or stopping something just now
+ * @ignored:	true for a unit whose jobs do not count
+ *
+ * Jobs that wait for others do not count either. Return: as systemd_get_state().
+ */
+int systemd_has_running_job(bool (*ignored)(const char *unit), bool *ret);
+
 /* The main process of a service; 0: it has none. Return: as systemd_get_state(). */
 int systemd_get_main_pid(const char *unit, pid_t *ret);
 

@@ -11,6 +11,7 @@
 
 #include "conf/device-conf.h"
 #include "ring/ctrl.h"
+#include "service/linger.h"
 #include "state/holders.h"
 #include "state/state.h"
 #include "util/log.h"
@@ -71,6 +72,33 @@ int ctrl_del_dev_async(struct ctrl *c, uint32_t dev_id)
 {
 	c->is_there[dev_id] = false;
 	return 0;
+}
+
+/* ---- those who do not let go ---- */
+
+static char dealt_with[80];
+static unsigned n_continued;
+
+void linger_look(struct linger *l, unsigned tick)
+{
+	l->alone_ms = 1;
+}
+
+bool linger_is_due(const struct linger *l, unsigned tick)
+{
+	return l->alone_ms > 0 && tick % LINGER_TICKS == 0;
+}
+
+void linger_continue(pid_t server)
+{
+	assert_int_equal(server, getpid());
+	n_continued++;
+}
+
+void linger_deal(struct linger *l, const char *name, pid_t server)
+{
+	assert_int_equal(server, getpid());
+	snprintf(dealt_with, sizeof(dealt_with), "%s", name);
 }
 
 /* ---- the rest of the machine ---- */
@@ -155,7 +183,8 @@ static int setup(void **state)
 	unit_state = SYSTEMD_UNIT_FAILED;
 	main_pid = 0;
 	n_stored_fds = 1;
-	n_pauses = 0;
+	n_pauses = n_continued = 0;
+	dealt_with[0] = '\0';
 	lock_to_close = -1;
 	said[0] = '\0';
 	log_set_capture(said, sizeof(said));
@@ -347,6 +376,8 @@ static void test_shutdown_watches_until_all_have_ended(void **state)
 	assert_int_equal(reap_at_shutdown(), 0);
 	assert_false(is_left("data", 2) || is_left("other", 3));
 	assert_int_equal(n_pauses, 1);
+	assert_int_equal(n_continued, 1);
+	assert_string_equal(dealt_with, "other");
 }
 
 static void test_shutdown_waits_for_the_server_of_a_unit(void **state)
@@ -356,6 +387,7 @@ static void test_shutdown_waits_for_the_server_of_a_unit(void **state)
 	is_stopping = true;
 	kernel.infos[2].state = DEV_QUIESCED;
 	assert_int_equal(reap_at_shutdown(), 0);
+	assert_string_equal(dealt_with, ""); /* nobody has told it to end yet */
 	assert_int_equal(n_pauses, 1);
 	assert_false(is_left("data", 2));
 }

@@ -18,8 +18,9 @@ struct fake {
 	bool hangs_up; /* after the connection, as one that is just leaving */
 	char system_state[32];
 	char unit_state[32];
-	char asked_for[128]; /* path of the unit */
-	uint32_t job_id;     /* of that unit */
+	char asked_for[128];        /* path of the unit */
+	uint32_t job_id;            /* of that unit */
+	const char *const *running; /* units with a job that runs; NULL at the end */
 	uint32_t main_pid;
 	uint32_t n_stored_fds;
 };
@@ -38,8 +39,32 @@ static int fake_get_job(sd_bus *bus, const char *path, const char *interface, co
 	return sd_bus_message_append(reply, "(uo)", *(const uint32_t *)arg, "/");
 }
 
+static int fake_list_jobs(sd_bus_message *call, void *arg, sd_bus_error *error)
+{
+	sd_bus_message *reply = NULL;
+	const struct fake *f = arg;
+	int r;
+
+	r = sd_bus_message_new_method_return(call, &reply);
+	if (r >= 0)
+		r = sd_bus_message_open_container(reply, 'a', "(usssoo)");
+	if (r >= 0)
+		r = sd_bus_message_append(reply, "(usssoo)", 1, "late.service", "stop", "waiting",
+					  "/job/1", "/unit/1");
+	for (size_t i = 0; r >= 0 && f->running[i]; i++)
+		r = sd_bus_message_append(reply, "(usssoo)", 2, f->running[i], "stop", "running",
+					  "/job/2", "/unit/2");
+	if (r >= 0)
+		r = sd_bus_message_close_container(reply);
+	if (r >= 0)
+		r = sd_bus_send(NULL, reply, NULL);
+	sd_bus_message_unref(reply);
+	return r;
+}
+
 static const sd_bus_vtable manager_vtable[] = {
 	SD_BUS_VTABLE_START(0),
+	SD_BUS_METHOD("ListJobs", "", "a(usssoo)", fake_list_jobs, SD_BUS_VTABLE_UNPRIVILEGED),
 	SD_BUS_PROPERTY("SystemState", "s", fake_get, offsetof(struct fake, system_state), 0),
 	SD_BUS_VTABLE_END,
 };
@@ -293,6 +318,31 @@ static int group_teardown(void **state)
 	return rmdir(dir);
 }
 
+static bool is_data(const char *unit)
+{
+	return strcmp(unit, "ublk@data.service") == 0;
+}
+
+static void test_running_jobs(void **state)
+{
+	static const char *const none[] = {NULL}, *const own[] = {"ublk@data.service", NULL},
+				 *const both[] = {"srv.mount", "ublk@data.service", NULL};
+	const struct {
+		const char *const *running;
+		bool want;
+	} cases[] = {{none, false}, {own, false}, {both, true}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct fake f = {.running = cases[i].running};
+		bool has = !cases[i].want;
+
+		fake_start(&f);
+		assert_int_equal(systemd_has_running_job(is_data, &has), 0);
+		assert_int_equal(has, cases[i].want);
+		fake_stop(&f);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -302,6 +352,7 @@ int main(void)
 		cmocka_unit_test(test_stored_descriptors),
 		cmocka_unit_test(test_machine_goes_down),
 		cmocka_unit_test(test_no_systemd),
+		cmocka_unit_test(test_running_jobs),
 	};
 
 	return cmocka_run_group_tests(tests, group_setup, group_teardown);

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "service/linger.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <fnmatch.h>
+#include <linux/major.h>
+#include <linux/raid/md_u.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "state/holders.h"
+#include "state/state.h"
+#include "util/fd.h"
+#include "util/log.h"
+#include "util/messages.h"
+#include "util/systemd.h"
+
+#define LINGER_SYNC_MS   15000
+#define LINGER_STEP_NS   100000000L
+#define LINGER_TEXT_SIZE 512
+
+static uint64_t linger_now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+/* Units whose jobs do not count: our own, and those that only stand for others. */
+static bool linger_is_ours(const char *unit)
+{
+	static const char *const patterns[] = {"ublk@*.service", "ublkd.service",
+					       "ublk-reap*.service", "*.target"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(patterns); i++) {
+		if (fnmatch(patterns[i], unit, 0) == 0)
+			return true;
+	}
+	return false;
+}
+
+void linger_look(struct linger *l, unsigned tick)
+{
+	bool others = true;
+
+	if (tick % LINGER_TICKS != 0)
+		return;
+	(void)systemd_has_running_job(linger_is_ours, &others);
+	if (others)
+		l->alone_ms = 0;
+	else if (l->alone_ms == 0)
+		l->alone_ms = linger_now_ms();
+}
+
+bool linger_is_due(const struct linger *l, unsigned tick)
+{
+	return tick % LINGER_TICKS == 0 && l->alone_ms > 0;
+}
+
+/* The third word of /proc/PID/stat, behind a command in brackets that may hold anything. */
+static bool linger_is_stopped(pid_t pid)
+{
+	AUTO_FREE char *text = NULL;
+	const char *end;
+	char path[48];
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	if (fd_read_file(AT_FDCWD, path, 4096, &text, NULL) < 0)
+		return false;
+	end = strrchr(text, ')');
+	return end && strncmp(end, ") T", 3) == 0;
+}
+
+void linger_continue(pid_t server)
+{
+	if (!linger_is_stopped(server) || kill(server, SIGCONT) < 0)
+		return;
+	log_message(
+		MESSAGE_STOPPED_SERVER_CONTINUED, LOG_WARNING, 0,
+		"the server, process %d, had been stopped (SIGSTOP): it goes on, since its device "
+		"would hold up the shutdown",
+		(int)server);
+}
+
+/* An array that nothing is mounted from. The kernel refuses if it is in use. */
+static void linger_stop_array(const char *kernel_name)
+{
+	AUTO_CLOSE int fd = -1;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/dev/%.*s", (int)strcspn(kernel_name, " "), kernel_name);
+	fd = open(path, O_RDONLY | O_EXCL | O_CLOEXEC);
+	if (fd >= 0 && ioctl(fd, STOP_ARRAY, NULL) == 0)
+		log_info("stopped %s, which nobody uses any more", path);
+}
+
+/* What somebody kept systemd from unmounting may be free by now. The last mount is on top. */
+static void linger_take_down(const struct holders *h)
+{
+	for (size_t i = h->n; i-- > 0;) {
+		const struct holder *holder = &h->items[i];
+
+		if (holder->kind == HOLDER_MOUNT && umount2(holder->text, UMOUNT_NOFOLLOW) == 0)
+			log_info("unmounted %s, which nobody uses any more", holder->text);
+		else if (holder->kind == HOLDER_DEVICE && strncmp(holder->text, "md", 2) == 0)
+			linger_stop_array(holder->text);
+	}
+}
+
+/* In a process of its own: what does not answer would keep it for ever. True: all is written. */
+static bool linger_sync(void)
+{
+	const struct timespec step = {.tv_nsec = LINGER_STEP_NS};
+	uint64_t end = linger_now_ms() + LINGER_SYNC_MS;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		sync();
+		_exit(0);
+	}
+	while (pid > 0 && linger_now_ms() < end) {
+		if (waitpid(pid, NULL, WNOHANG) == pid)
+			return true;
+		nanosleep(&step, NULL);
+	}
+	return false;
+}
+
+static void linger_give_up(struct linger *l, const struct holders *h, pid_t server)
+{
+	char text[LINGER_TEXT_SIZE] = "in use by somebody who cannot be seen from here";
+
+	/* Once, and for all devices: behind the first one that has no server, it would wait. */
+	if (!l->gave_up)
+		l->synced = linger_sync();
+	l->gave_up = true;
+	if (h->n > 0)
+		holders_to_string(h, text, sizeof(text));
+	log_message(
+		MESSAGE_SHUTDOWN_GAVE_UP, LOG_ERR, 0,
+		"the device is still %s, %u s after all else has ended: the shutdown goes on "
+		"without waiting for that. %s; what is written from now on is lost",
+		text, LINGER_HOLD_MS / 1000,
+		l->synced ? "What was written until now is on the disk"
+			  : "What was written until now could not be brought to the disk in time");
+	(void)kill(server, SIGKILL);
+}
+
+void linger_deal(struct linger *l, const char *name, pid_t server)
+{
+	AUTO(holders_deinit) struct holders *h = &(struct holders){0};
+	struct state s = {0};
+	int r;
+
+	r = state_read(name, &s);
+	if (r == 0)
+		r = holders_find(s.dev_id, h);
+	state_deinit(&s);
+	if (r < 0)
+		return; /* it is just going */
+	if (linger_now_ms() >= l->alone_ms + LINGER_HOLD_MS)
+		linger_give_up(l, h, server);
+	else
+		linger_take_down(h);
+}
