@@ -2,18 +2,12 @@
 #include "util/systemd.h"
 
 #include <string.h>
-#include <systemd/sd-bus.h>
 
-#include "util/cleanup.h"
+#include "util/systemd-internal.h"
 
 #define SYSTEMD_SOCKET     "/run/systemd/private"
-#define SYSTEMD_SERVICE    "org.freedesktop.systemd1"
-#define SYSTEMD_PATH       "/org/freedesktop/systemd1"
 #define SYSTEMD_SHUTDOWN   "shutdown.target"
 #define SYSTEMD_TIMEOUT_US (5 * 1000 * 1000)
-
-DEFINE_AUTO(sd_bus *, sd_bus_close_unref);
-DEFINE_AUTO(sd_bus_message *, sd_bus_message_unref);
 
 static const char *const systemd_states[] = {
 	[SYSTEMD_INITIALIZING] = "initializing", [SYSTEMD_STARTING] = "starting",
@@ -37,7 +31,7 @@ static unsigned systemd_find_word(const char *const *words, unsigned n, const ch
 	return i;
 }
 
-static int systemd_connect(sd_bus **ret)
+int systemd_connect(sd_bus **ret)
 {
 	AUTO(sd_bus_close_unref) sd_bus *bus = NULL;
 	const char *path = secure_getenv("UBLKD_SYSTEMD_SOCKET");
