@@ -25,17 +25,24 @@ static const struct command commands[] = {
 	{"check", "[FILE|NAME...]", "find errors in definitions", cmd_check},
 	{"cat", "NAME", "files that make up a definition", cmd_cat},
 	{"show", "NAME", "what a definition means, with all defaults", cmd_show},
+	{"stop", "NAME...", "stop devices, and what stands upon them first", cmd_stop},
 	{"gc", "", "remove what dead servers have left", cmd_gc},
 	{"doctor", "", "find what keeps devices from working, and say what to do", cmd_doctor},
 	{"features", "", "what the running kernel can do", cmd_features},
 };
 
 static const struct option options[] = {
-	{"all", no_argument, NULL, 'a'},         {"dry-run", no_argument, NULL, 'd'},
-	{"force", required_argument, NULL, 'f'}, {"json", no_argument, NULL, 'j'},
-	{"watch", optional_argument, NULL, 'w'}, {"count", required_argument, NULL, 'c'},
-	{"no-legend", no_argument, NULL, 'n'},   {"help", no_argument, NULL, 'h'},
-	{"version", no_argument, NULL, 'V'},     {0},
+	{"all", no_argument, NULL, 'a'},
+	{"dry-run", no_argument, NULL, 'd'},
+	{"force", required_argument, NULL, 'f'},
+	{"json", no_argument, NULL, 'j'},
+	{"watch", optional_argument, NULL, 'w'},
+	{"count", required_argument, NULL, 'c'},
+	{"no-legend", no_argument, NULL, 'n'},
+	{"help", no_argument, NULL, 'h'},
+	{"version", no_argument, NULL, 'V'},
+	{"yes", no_argument, NULL, 'y'},
+	{0},
 };
 
 static int main_usage(FILE *out)
@@ -46,13 +53,14 @@ static int main_usage(FILE *out)
 			commands[i].help);
 	fputs("\nOptions:\n"
 	      "  -a, --all         list: definitions that do not run too\n"
-	      "      --dry-run     gc: remove nothing, only say what would be\n"
+	      "      --dry-run     gc, stop: change nothing, only say what would be done\n"
 	      "      --force NAME  gc: remove this one, though it is in use or not ours\n"
 	      "  -j, --json        print JSON\n"
 	      "  -w, --watch[=SECONDS]\n"
 	      "                    stats: again and again, what came in between\n"
 	      "      --count=N     stats --watch, top: end after so many times\n"
 	      "      --no-legend   print no headings\n"
+	      "  -y, --yes         stop: do not ask\n"
 	      "  -h, --help        show this text\n"
 	      "      --version     show the version\n"
 	      "\n"
@@ -99,7 +107,7 @@ int main(int argc, char **argv)
 	struct cli cli = {.every_ns = NS_PER_S};
 	int c;
 
-	while ((c = getopt_long(argc, argv, "ajw::h", options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "ajw::hy", options, NULL)) != -1) {
 		switch (c) {
 		case 'a':
 			cli.all = true;
@@ -124,6 +132,9 @@ int main(int argc, char **argv)
 			break;
 		case 'n':
 			cli.no_legend = true;
+			break;
+		case 'y':
+			cli.yes = true;
 			break;
 		case 'h':
 			return main_flush(main_usage(stdout));
