@@ -12,7 +12,7 @@ struct cli {
 	bool json;
 	bool no_legend;    /* no headings, no closing lines */
 	bool all;          /* list: definitions without a device too */
-	bool dry_run;      /* gc, stop: only say what would be done */
+	bool dry_run;      /* apply, gc, stop: only say what would be done */
 	bool yes;          /* stop: do not ask */
 	bool watch;        /* stats: again and again, what came in between */
 	uint64_t every_ns; /* stats, top: so often */
@@ -25,6 +25,7 @@ int cmd_cat(int argc, char **argv, const struct cli *cli);
 int cmd_show(int argc, char **argv, const struct cli *cli);
 int cmd_list(int argc, char **argv, const struct cli *cli);
 int cmd_status(int argc, char **argv, const struct cli *cli);
+int cmd_apply(int argc, char **argv, const struct cli *cli);
 int cmd_stop(int argc, char **argv, const struct cli *cli);
 int cmd_gc(int argc, char **argv, const struct cli *cli);
 int cmd_stats(int argc, char **argv, const struct cli *cli);

@@ -25,6 +25,7 @@ static const struct command commands[] = {
 	{"check", "[FILE|NAME...]", "find errors in definitions", cmd_check},
 	{"cat", "NAME", "files that make up a definition", cmd_cat},
 	{"show", "NAME", "what a definition means, with all defaults", cmd_show},
+	{"apply", "", "make what runs what the definitions say", cmd_apply},
 	{"stop", "NAME...", "stop devices, and what stands upon them first", cmd_stop},
 	{"gc", "", "remove what dead servers have left", cmd_gc},
 	{"doctor", "", "find what keeps devices from working, and say what to do", cmd_doctor},
@@ -53,7 +54,7 @@ static int main_usage(FILE *out)
 			commands[i].help);
 	fputs("\nOptions:\n"
 	      "  -a, --all         list: definitions that do not run too\n"
-	      "      --dry-run     gc, stop: change nothing, only say what would be done\n"
+	      "      --dry-run     apply, gc, stop: only say what would be done\n"
 	      "      --force NAME  gc: remove this one, though it is in use or not ours\n"
 	      "  -j, --json        print JSON\n"
 	      "  -w, --watch[=SECONDS]\n"
