@@ -1,4 +1,5 @@
 # guest: full
+# rows-short: 2 3
 # timeout: 240
 # ublkctl apply makes what runs what the files say: start, reload, stop and start, stop, the manager; a second run has
 # nothing to do. What is in use is not stopped, and what says Autostart=no is left alone.
@@ -17,11 +18,7 @@ does() {
 	got=$(jq -r '[.devices[] | select(.action != "nothing") | .name + "=" + .action] | join(" ")' plan)
 	[[ $got == "$1" ]] || fail "to be done: $got, not $1: $(<plan)"
 }
-nothing_is_left() {
-	does ''
-	[[ $(jq .daemon_reload plan) == false ]]
-	[[ $(ublkctl apply) == 'nothing to do' ]]
-}
+nothing_is_left() { [[ $(ublkctl apply) == 'nothing to do' ]]; }
 at_exit systemctl stop ublk@one.service ublk@two.service ublkd.service
 put one
 put two
@@ -47,7 +44,6 @@ expect_status 1 ublkctl apply 2>err
 grep '^ublkctl: two: changed: Depth=, and it is in use: open in ' err || fail "$(<err)"
 [[ $(systemctl show -P MainPID ublk@one.service) == "$pid" ]]
 wait_until 30 eval '! ublkctl status managed'
-does 'two=refused'
 exec 3<&-
 ublkctl apply
 [[ $(ublkctl status two --json | jq .depth) =~ ^1[67]$ ]]
