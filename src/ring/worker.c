@@ -20,7 +20,6 @@
 
 #include "ring/queue-internal.h"
 #include "ring/ring.h"
-#include "util/capability.h"
 #include "util/cleanup.h"
 
 #define WORKER_STACK_BYTES (256 << 10)
@@ -263,8 +262,6 @@ static int worker_setup(struct worker *w, const struct worker_config *c)
 	/* plain descriptors work too */
 	w->have_files = w->n_files > 0 && io_uring_register_files_sparse(&w->ring, w->n_files) == 0;
 	worker_arm_wake(w);
-	/* the ring may have needed one: sysctl kernel.io_uring_disabled */
-	capability_leave_to_main();
 	return 0;
 }
 

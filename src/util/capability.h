@@ -11,10 +11,9 @@
 int capability_drop(unsigned cap);
 
 /**
- * capability_leave_to_main() - drop what only the main thread needs
+ * capability_leave_to_main() - drop what only the main thread and those of queues need
  *
- * Which is to say: SYS_ADMIN for commands to the driver, SYS_PTRACE to see who holds the device. Not
- * DAC_OVERRIDE, since a thread may have to open what backs the device, too. For other threads, in their
- * beginning. Silent.
+ * SYS_ADMIN and SYS_PTRACE. Not for a thread that fetches requests: the kernel does not look for partitions
+ * of a device that has one without SYS_ADMIN, nor does it let sfdisk have them looked for. Silent.
  */
 void capability_leave_to_main(void);

@@ -14,6 +14,7 @@ done
 
 # explains SUBJECT: what the journal has of the unit says so, since this case began
 unit=ublk@told.service
+at_exit systemctl reset-failed "$unit"
 began=$(date +'%F %T')
 explains() {
 	journalctl -q -b --no-pager -x -u "$unit" --since "$began" >"$WORK/told"

@@ -4,6 +4,7 @@
 # ublkctl stop takes down mounts, swap, a loop device and a ublk device with an image there, top first; it refuses
 # without a terminal or --yes, shows the plan with --dry-run, and stops nothing that a process holds.
 . "$VM_LIB/common.sh"
+at_exit systemctl reset-failed "tmp-vm*.mount"
 write_definition() {
 	printf '[Device]\nSize=%s\n[Backend]\nType=file\nPath=%s\nCreate=sparse\n' "$2" "$3" >"$WORK/$1.conf"
 	install_definition "$WORK/$1.conf"
