@@ -7,6 +7,7 @@
 # are there when it returns, each under its name with its own backend, and nothing is left of them. In the long form
 # the machine is idle with them, too.
 . "$VM_LIB/common.sh"
+. "$VM_LIB/load.sh"
 # each costs an emulated machine a second and a half
 n=24
 ((VM_LONG == 0)) || n=100
