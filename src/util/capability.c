@@ -6,8 +6,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "util/cleanup.h"
-
 int capability_drop(unsigned cap)
 {
 	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
@@ -23,12 +21,4 @@ int capability_drop(unsigned cap)
 	if (syscall(SYS_capset, &header, data) < 0)
 		return -errno;
 	return 0;
-}
-
-void capability_leave_to_main(void)
-{
-	static const unsigned caps[] = {CAP_SYS_ADMIN, CAP_SYS_PTRACE};
-
-	for (size_t i = 0; i < ARRAY_SIZE(caps); i++)
-		(void)capability_drop(caps[i]); /* one that stays does no harm */
 }

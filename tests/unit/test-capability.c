@@ -43,30 +43,9 @@ static void test_one_capability_goes(void **state)
 	assert_true(of_thread == want);
 }
 
-static void *leave_to_main(void *arg)
-{
-	capability_leave_to_main();
-	return store_capabilities(arg);
-}
-
-/* The thread loses them, and nobody else. */
-static void test_they_are_left_to_main(void **state)
-{
-	const uint64_t before = get_capabilities();
-	const uint64_t left = 1ULL << CAP_SYS_ADMIN | 1ULL << CAP_SYS_PTRACE;
-	uint64_t of_thread = left;
-	pthread_t thread;
-
-	assert_int_equal(pthread_create(&thread, NULL, leave_to_main, &of_thread), 0);
-	assert_int_equal(pthread_join(thread, NULL), 0);
-	assert_true(of_thread == (before & ~left));
-	assert_true(get_capabilities() == before);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_they_are_left_to_main),
 		cmocka_unit_test(test_one_capability_goes),
 	};
 
