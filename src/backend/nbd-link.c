@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "backend/nbd.h"
+#include "util/clock.h"
 
 #define NBD_FIRST_BACKOFF_NS (NBD_NS_PER_S / 20)
 #define NBD_MAX_BACKOFF_NS   (5 * NBD_NS_PER_S)
@@ -111,7 +112,7 @@ static void nbd_link_arm(struct nbd_link *l)
 
 static void nbd_link_wait(struct nbd_link *l, uint64_t ns)
 {
-	l->retry_ns = nbd_now_ns() + ns;
+	l->retry_ns = clock_now_ns() + ns;
 	if (l->retry.armed)
 		queue_cancel(&l->retry); /* comes at once, and is set anew then */
 	else
@@ -127,7 +128,7 @@ static void nbd_link_lose(struct nbd_link *l, enum nbd_trouble trouble, int erro
 	for (unsigned i = 0; i < l->depth; i++)
 		l->requests[i].sent = false;
 	if (was_up && l->n_sent == 0)
-		l->heard_ns = nbd_now_ns();
+		l->heard_ns = clock_now_ns();
 	l->n_sent = 0;
 	l->answers = NULL;
 	queue_cancel(&l->readable);
@@ -147,7 +148,7 @@ static void nbd_link_send(struct nbd_link *l, struct nbd_request *req)
 	int r;
 
 	if (l->n_sent == 0)
-		l->heard_ns = nbd_now_ns();
+		l->heard_ns = clock_now_ns();
 	req->error = 0;
 	req->sent = true;
 	l->n_sent++;
@@ -164,7 +165,7 @@ static void nbd_link_come_up(struct nbd_link *l)
 {
 	l->state = NBD_LINK_UP;
 	l->gave_up = false;
-	l->heard_ns = nbd_now_ns();
+	l->heard_ns = clock_now_ns();
 	queue_set_reachable(l->queue, true);
 	for (unsigned i = 0; i < l->depth && l->state == NBD_LINK_UP; i++) {
 		if (l->requests[i].io && !l->requests[i].sent)
@@ -295,7 +296,7 @@ static void nbd_link_serve(struct nbd_link *l, bool readable, bool writable)
 		(void)nbd_server_notify(l->h, readable, writable);
 	} while (readable && l->n_answers != before && l->n_answers - first < l->n_sent &&
 		 nbd_link_may_read(l));
-	l->heard_ns = nbd_now_ns();
+	l->heard_ns = clock_now_ns();
 	nbd_link_settle(l);
 }
 
@@ -322,7 +323,7 @@ static void nbd_link_on_socket(struct nbd_link *l, bool readable, bool writable)
 
 static void nbd_link_on_retry(struct nbd_link *l)
 {
-	const uint64_t now_ns = nbd_now_ns();
+	const uint64_t now_ns = clock_now_ns();
 
 	if (l->state == NBD_LINK_UP)
 		return;
@@ -351,7 +352,7 @@ static void nbd_link_on_watch(struct nbd_link *l)
 {
 	const bool waits = l->state != NBD_LINK_UP || l->n_sent > 0;
 
-	if (waits && nbd_now_ns() - l->heard_ns >= l->b->timeout_ns)
+	if (waits && clock_now_ns() - l->heard_ns >= l->b->timeout_ns)
 		nbd_link_give_up(l);
 	nbd_link_arm_watch(l);
 }

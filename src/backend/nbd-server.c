@@ -10,9 +10,9 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/un.h>
-#include <time.h>
 
 #include "backend/nbd.h"
+#include "util/clock.h"
 
 /* How long one address may take. */
 #define NBD_CONNECT_NS (10 * NBD_NS_PER_S)
@@ -23,14 +23,6 @@
 #define NBD_KEEP_EVERY_S 5
 #define NBD_KEEP_TRIES   4
 #define NBD_UNACKED_MS   30000
-
-uint64_t nbd_now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * NBD_NS_PER_S + (uint64_t)ts.tv_nsec;
-}
 
 int nbd_errno(void)
 {
@@ -178,7 +170,7 @@ static int nbd_server_step(struct nbd_handle *h, uint64_t deadline_ns)
 
 	if (nbd_server_is_gone(h))
 		return -ENOTCONN;
-	if (nbd_now_ns() >= deadline_ns)
+	if (clock_now_ns() >= deadline_ns)
 		return -ETIMEDOUT;
 	if (direction & LIBNBD_AIO_DIRECTION_READ)
 		p.events |= POLLIN;
@@ -232,7 +224,7 @@ int nbd_server_connect(const struct backend *b, uint64_t deadline_ns, bool (*int
 
 		r = nbd_server_begin(b, i, &h);
 		if (r == 0)
-			r = nbd_server_wait(h, MIN(deadline_ns, nbd_now_ns() + NBD_CONNECT_NS),
+			r = nbd_server_wait(h, MIN(deadline_ns, clock_now_ns() + NBD_CONNECT_NS),
 					    interrupt, arg);
 		if (r == 0) {
 			nbd_server_watch(h);

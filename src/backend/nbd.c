@@ -15,6 +15,7 @@
 
 #include "backend/nbd.h"
 #include "backend/registry.h"
+#include "util/clock.h"
 #include "util/log.h"
 #include "util/parse.h"
 #include "util/sandbox.h"
@@ -86,7 +87,7 @@ static int nbd_backend_try(struct backend *b, const struct backend_request *req,
 static int nbd_backend_connect(struct backend *b, const struct backend_request *req,
 			       struct nbd_handle **ret)
 {
-	const uint64_t start_ns = nbd_now_ns();
+	const uint64_t start_ns = clock_now_ns();
 	bool told = false;
 	int r;
 
@@ -104,7 +105,7 @@ static int nbd_backend_connect(struct backend *b, const struct backend_request *
 					       b->text);
 		if (!nbd_backend_may_come(r))
 			return log_error_errno(r, "cannot connect to %s: %m", b->text);
-		if (b->timeout_ns > 0 && nbd_now_ns() - start_ns >= b->timeout_ns)
+		if (b->timeout_ns > 0 && clock_now_ns() - start_ns >= b->timeout_ns)
 			return log_error_errno(r, "cannot connect to %s within Timeout=: %m",
 					       b->text);
 		if (!told)
@@ -239,7 +240,7 @@ static const char *nbd_backend_get_trouble(struct backend *b)
 static int nbd_backend_flush(struct backend *b)
 {
 	AUTO(nbd_server_leave) struct nbd_handle *h = NULL;
-	const uint64_t deadline_ns = nbd_now_ns() + NBD_FLUSH_NS;
+	const uint64_t deadline_ns = clock_now_ns() + NBD_FLUSH_NS;
 	int r = 0;
 
 	if (!b->offer.flush)
@@ -280,7 +281,7 @@ static int nbd_queue_init(struct backend *b, struct queue *q, void **ret_ctx)
 	if (h && nbd_server_is_gone(h))
 		h = nbd_server_leave(h);
 	if (!h) {
-		r = nbd_server_connect(b, nbd_now_ns() + NBD_QUEUE_CONNECT_NS, NULL, NULL, &h);
+		r = nbd_server_connect(b, clock_now_ns() + NBD_QUEUE_CONNECT_NS, NULL, NULL, &h);
 		if (r < 0)
 			return r;
 	}

@@ -111,7 +111,6 @@ struct backend {
 	char trouble_text[320]; /* main thread */
 };
 
-uint64_t nbd_now_ns(void);
 /* Of a function that has failed: never 0. */
 int nbd_errno(void);
 

@@ -4,17 +4,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "state/state.h"
-
-static uint64_t figures_now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
-}
+#include "util/clock.h"
 
 /* Counters of 64 bits, one by one, since somebody writes them meanwhile. */
 static void counters_add(uint64_t *to, const uint64_t *from, size_t n_bytes)
@@ -63,7 +55,7 @@ static int figures_take(const char *name, const struct stats *s, struct device_f
 		.name = strdup(name),
 		.n_queues = n,
 		.depth = s->header->depth,
-		.at_ns = figures_now_ns(),
+		.at_ns = clock_now_ns(),
 		.queues = calloc(n, sizeof(*f.queues)),
 		.tids = calloc(n, sizeof(*f.tids)),
 	};

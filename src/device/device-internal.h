@@ -47,9 +47,6 @@ struct device {
 /* Asserts that it may. */
 void device_go(struct device *d, enum device_state to);
 
-/* CLOCK_MONOTONIC. */
-uint64_t device_now_ns(void);
-
 /* One of its queues cannot serve any more. */
 bool device_queue_has_ended(const struct device *d);
 

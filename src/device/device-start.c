@@ -22,6 +22,7 @@
 #include "device/recovery.h"
 #include "ring/worker.h"
 #include "state/state.h"
+#include "util/clock.h"
 #include "util/log.h"
 #include "util/messages.h"
 #include "util/step.h"
@@ -303,7 +304,7 @@ static int device_make_stats(struct device *d)
 	if (d->orphan)
 		(void)stats_open(d->conf->name, &old);
 	r = stats_create(d->conf->name, d->info.n_queues, d->info.depth, &d->stats);
-	d->seen_ns = device_now_ns();
+	d->seen_ns = clock_now_ns();
 	if (r == 0 && old.header) {
 		stats_continue(&d->stats, &old);
 		d->seen_ns = stats_get_seen_ns(&old);

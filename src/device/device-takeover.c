@@ -20,6 +20,7 @@
 #include "device/recovery.h"
 #include "state/holders.h"
 #include "state/state.h"
+#include "util/clock.h"
 #include "util/fd.h"
 #include "util/log.h"
 #include "util/messages.h"
@@ -312,7 +313,7 @@ int device_end_takeover(struct device *d)
 		return device_log_start(d, CTRL_END_USER_RECOVERY, r);
 	device_go(d, DEVICE_LIVE);
 	d->taken_over = true;
-	stats_count_recovery(&d->stats, d->seen_ns, device_now_ns());
+	stats_count_recovery(&d->stats, d->seen_ns, clock_now_ns());
 	step_reached("takeover-ended");
 	orphan_deinit(d->orphan);
 	free(TAKE_PTR(d->orphan));

@@ -14,13 +14,13 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <time.h>
 
 #include "device/data-plane.h"
 #include "device/device-internal.h"
 #include "device/node.h"
 #include "ring/orphan.h"
 #include "state/state.h"
+#include "util/clock.h"
 #include "util/log.h"
 #include "util/messages.h"
 #include "util/parse.h"
@@ -29,19 +29,6 @@
 #define DEVICE_DELETE_WAIT_MS  5000
 #define DEVICE_TICK_MS         200
 #define DEVICE_REPORT_EVERY_MS 10000
-
-uint64_t device_now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
-}
-
-static uint64_t device_now_ms(void)
-{
-	return device_now_ns() / 1000000;
-}
 
 int device_new(struct device_conf *conf, const struct device_env *env, struct device **ret)
 {
@@ -278,7 +265,7 @@ void device_drain(struct device *d)
 
 	/* The pause begins here. */
 	if (s && s->left_ns == 0)
-		__atomic_store_n(&s->left_ns, device_now_ns(), __ATOMIC_RELAXED);
+		__atomic_store_n(&s->left_ns, clock_now_ns(), __ATOMIC_RELAXED);
 	for (unsigned i = 0; d->queues && i < d->info.n_queues; i++)
 		queue_drain(d->queues[i]);
 }
@@ -458,7 +445,7 @@ int device_get_event_fd(const struct device *d)
 
 int device_check(struct device *d)
 {
-	uint64_t now = device_now_ms();
+	uint64_t now = clock_now_ns() / 1000000;
 
 	device_drain_event(d);
 	for (unsigned i = 0; i < d->info.n_queues; i++) {

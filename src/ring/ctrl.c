@@ -15,6 +15,7 @@
 
 #include "abi/features.h"
 #include "ring/ring.h"
+#include "util/clock.h"
 
 #define CTRL_PATH       "/dev/ublk-control"
 #define CTRL_NODE_BYTES 32
@@ -30,14 +31,6 @@ struct ctrl {
 	ctrl_wait_fn wait;
 	void *wait_arg;
 };
-
-static uint64_t ctrl_now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000ULL + (uint64_t)ts.tv_nsec;
-}
 
 unsigned ctrl_get_deadline_s(enum ctrl_op op)
 {
@@ -63,7 +56,7 @@ unsigned ctrl_get_deadline_s(enum ctrl_op op)
 static int ctrl_reap(struct ctrl *c, uint64_t seq, uint64_t until_ns, int *ret_res)
 {
 	for (;;) {
-		uint64_t now = ctrl_now_ns();
+		uint64_t now = clock_now_ns();
 		uint64_t left = now < until_ns ? until_ns - now : 0;
 		struct __kernel_timespec ts = {.tv_sec = (int64_t)(left / 1000000000),
 					       .tv_nsec = (int64_t)(left % 1000000000)};
@@ -98,19 +91,19 @@ static bool ctrl_cancel(struct ctrl *c, uint64_t seq, int *ret_res)
 	sqe->user_data = ++c->seq;
 	if (io_uring_submit(&c->ring) < 0)
 		return false;
-	return ctrl_reap(c, seq, ctrl_now_ns() + CTRL_GRACE_NS, ret_res) == 0;
+	return ctrl_reap(c, seq, clock_now_ns() + CTRL_GRACE_NS, ret_res) == 0;
 }
 
 /* Wait for command @seq of kind @op, asking the wait function meanwhile. */
 static int ctrl_wait(struct ctrl *c, enum ctrl_op op, uint64_t seq, bool *ret_returned)
 {
 	const uint64_t deadline_ns = ctrl_get_deadline_s(op) * 1000000000ULL;
-	uint64_t until = ctrl_now_ns() + deadline_ns;
+	uint64_t until = clock_now_ns() + deadline_ns;
 	int r, res = 0, cause = -ETIMEDOUT;
 
 	*ret_returned = true;
 	for (;;) {
-		uint64_t now = ctrl_now_ns();
+		uint64_t now = clock_now_ns();
 
 		r = ctrl_reap(c, seq, MIN(until, now + CTRL_TICK_NS), &res);
 		if (r == 0)
@@ -119,13 +112,13 @@ static int ctrl_wait(struct ctrl *c, enum ctrl_op op, uint64_t seq, bool *ret_re
 			break;
 		switch (c->wait ? c->wait(c->wait_arg) : CTRL_WAIT) {
 		case CTRL_EXTEND:
-			until = ctrl_now_ns() + deadline_ns;
+			until = clock_now_ns() + deadline_ns;
 			continue;
 		case CTRL_CANCEL:
 			cause = -ECANCELED;
 			break;
 		case CTRL_WAIT:
-			if (ctrl_now_ns() < until)
+			if (clock_now_ns() < until)
 				continue;
 			break;
 		}

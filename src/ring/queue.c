@@ -22,6 +22,7 @@
 #include "ring/queue-internal.h"
 #include "state/stats.h"
 #include "util/cleanup.h"
+#include "util/clock.h"
 
 /* SQEs beside one for each slot: wake-up, idle timer, FETCH and COMMIT of batches. */
 #define QUEUE_EXTRA_SQES  8
@@ -183,7 +184,7 @@ static void queue_refuse(struct queue *q, struct io *io, int r)
 static __attribute__((noinline)) bool queue_admit(struct queue *q, struct io *io)
 {
 	if (q->state != QUEUE_SERVING ||
-	    throttle_admit(&q->throttle, q->config.throttle, io, queue_now_ns()))
+	    throttle_admit(&q->throttle, q->config.throttle, io, clock_now_ns()))
 		return true;
 	io_go(io, IO_WAITING);
 	q->worker->throttled = true;

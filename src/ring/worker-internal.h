@@ -80,14 +80,6 @@ struct worker {
 	pthread_t thread;
 };
 
-static inline uint64_t queue_now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
-}
-
 /* @p: the slot, the queue, or the event. */
 static inline uint64_t io_user_data(enum io_source source, const void *p)
 {

@@ -23,6 +23,7 @@
 #include "ring/queue-internal.h"
 #include "ring/ring.h"
 #include "util/cleanup.h"
+#include "util/clock.h"
 
 #define IDLE_NS        20000000
 #define SPIN_CHECK     16  /* looks at the ring between two looks at the clock */
@@ -39,7 +40,7 @@ static uint64_t worker_release(struct worker *w)
 		if (throttle_is_empty(&q->throttle))
 			continue;
 		if (now_ns == 0)
-			now_ns = w->now_ns = queue_now_ns();
+			now_ns = w->now_ns = clock_now_ns();
 		ns = queue_release(q, now_ns);
 		wait_ns = MIN(wait_ns, ns);
 	}
@@ -65,10 +66,10 @@ static void worker_spin(struct worker *w)
 	}
 	if (worker_submit(w) < 0)
 		return; /* the call that waits says it again */
-	end_ns = queue_now_ns() + w->spin_ns;
+	end_ns = clock_now_ns() + w->spin_ns;
 	for (unsigned i = 1; !ring_has_work(&w->ring, w->n_inline); i++) {
 		cpu_relax();
-		if (i % SPIN_CHECK == 0 && queue_now_ns() > end_ns) {
+		if (i % SPIN_CHECK == 0 && clock_now_ns() > end_ns) {
 			w->spin_penalty = MIN(2 * w->spin_penalty + 1, SPIN_MAX_SKIPS);
 			w->spin_skips = w->spin_penalty;
 			return;

@@ -21,6 +21,7 @@
 #include "ring/queue-internal.h"
 #include "ring/ring.h"
 #include "util/cleanup.h"
+#include "util/clock.h"
 
 #define WORKER_STACK_BYTES (256 << 10)
 
@@ -147,7 +148,7 @@ static bool worker_look(struct worker *w)
 
 void worker_settle(struct worker *w)
 {
-	const uint64_t ns = queue_now_ns() - w->now_ns;
+	const uint64_t ns = clock_now_ns() - w->now_ns;
 
 	for (struct queue *q = TAKE_PTR(w->at_once), *next; q; q = next) {
 		next = TAKE_PTR(q->next_at_once);
@@ -196,7 +197,7 @@ static void worker_run(struct worker *w)
 			return;
 		}
 		w->turn++;
-		w->now_ns = queue_now_ns();
+		w->now_ns = clock_now_ns();
 		io_uring_for_each_cqe(&w->ring, head, cqe)
 		{
 			worker_on_cqe(w, cqe);

@@ -17,6 +17,7 @@
 
 #include "state/holders.h"
 #include "state/state.h"
+#include "util/clock.h"
 #include "util/fd.h"
 #include "util/log.h"
 #include "util/messages.h"
@@ -25,14 +26,6 @@
 #define LINGER_SYNC_MS   15000
 #define LINGER_STEP_NS   100000000L
 #define LINGER_TEXT_SIZE 512
-
-static uint64_t linger_now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
-}
 
 /* Units whose jobs do not count: our own, and those that only stand for others. */
 static bool linger_is_ours(const char *unit)
@@ -57,7 +50,7 @@ void linger_look(struct linger *l, unsigned tick)
 	if (others)
 		l->alone_ms = 0;
 	else if (l->alone_ms == 0)
-		l->alone_ms = linger_now_ms();
+		l->alone_ms = clock_now_ns() / 1000000;
 }
 
 bool linger_is_due(const struct linger *l, unsigned tick)
@@ -119,14 +112,14 @@ static void linger_take_down(const struct holders *h)
 static bool linger_sync(void)
 {
 	const struct timespec step = {.tv_nsec = LINGER_STEP_NS};
-	uint64_t end = linger_now_ms() + LINGER_SYNC_MS;
+	uint64_t end = clock_now_ns() / 1000000 + LINGER_SYNC_MS;
 	pid_t pid = fork();
 
 	if (pid == 0) {
 		sync();
 		_exit(0);
 	}
-	while (pid > 0 && linger_now_ms() < end) {
+	while (pid > 0 && clock_now_ns() / 1000000 < end) {
 		if (waitpid(pid, NULL, WNOHANG) == pid)
 			return true;
 		nanosleep(&step, NULL);
@@ -166,7 +159,7 @@ void linger_deal(struct linger *l, const char *name, pid_t server)
 	state_deinit(&s);
 	if (r < 0)
 		return; /* it is just going */
-	if (linger_now_ms() >= l->alone_ms + LINGER_HOLD_MS)
+	if (clock_now_ns() / 1000000 >= l->alone_ms + LINGER_HOLD_MS)
 		linger_give_up(l, h, server);
 	else
 		linger_take_down(h);

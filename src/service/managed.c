@@ -9,9 +9,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "state/state.h"
+#include "util/clock.h"
 #include "util/log.h"
 #include "util/messages.h"
 
@@ -141,14 +141,6 @@ bool managed_is_busy(const struct managed *m)
 bool managed_is_served(const struct managed *m)
 {
 	return managed_states[m->state].served;
-}
-
-static uint64_t managed_now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 
 int managed_new(const struct managed_env *env, const char *name, struct managed **ret)
@@ -455,7 +447,7 @@ static enum managed_event managed_judge_job(struct managed *m)
 	memcpy(m->reason, m->job_text, sizeof(m->reason));
 	if (m->state == MANAGED_STARTING) {
 		m->n_failed += r < 0;
-		m->started_ms = managed_now_ms();
+		m->started_ms = clock_now_ns() / 1000000;
 		m->digest = m->job_digest;
 	} else if (m->state == MANAGED_RELOADING) {
 		m->digest = m->job_digest; /* 0: the next reload tries it again */
@@ -486,7 +478,7 @@ int managed_check(struct managed *m)
 	r = device_check(m->device);
 	log_set_capture(NULL, 0);
 	if (r < 0) {
-		if (managed_now_ms() - m->started_ms >= MANAGED_LASTING_MS)
+		if (clock_now_ns() / 1000000 - m->started_ms >= MANAGED_LASTING_MS)
 			m->n_failed = 0;
 		m->n_failed++;
 		m->result = r;

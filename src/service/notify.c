@@ -7,20 +7,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <systemd/sd-daemon.h>
-#include <time.h>
 
 #include "util/cleanup.h"
+#include "util/clock.h"
 
 #define NOTIFY_EXTEND_EVERY_US 2000000
 #define NOTIFY_MAX_BEAT_US     10000000
-
-static uint64_t notify_now_us(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
-}
 
 bool notify_is_wanted(void)
 {
@@ -57,7 +49,7 @@ void notify_reloaded(const char *fmt, ...)
 void notify_reloading(void)
 {
 	/* The time lets systemd 253 and newer tell this reload from an earlier one. */
-	sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, notify_now_us());
+	sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, clock_now_ns() / 1000);
 }
 
 void notify_stopping(void)
@@ -68,7 +60,7 @@ void notify_stopping(void)
 void notify_extend(unsigned seconds)
 {
 	static uint64_t sent_us; /* of the process, like the notification socket */
-	uint64_t now = notify_now_us();
+	uint64_t now = clock_now_ns() / 1000;
 
 	if (sent_us > 0 && now - sent_us < NOTIFY_EXTEND_EVERY_US)
 		return;
