@@ -31,6 +31,12 @@ static unsigned systemd_find_word(const char *const *words, unsigned n, const ch
 	return i;
 }
 
+/* What the calls of sd-bus return once PID 1 has turned into something else. */
+static int systemd_translate(int r)
+{
+	return r == -ECONNRESET || r == -ENOTCONN || r == -EPIPE ? -EHOSTDOWN : r;
+}
+
 int systemd_connect(sd_bus **ret)
 {
 	AUTO(sd_bus_close_unref) sd_bus *bus = NULL;
@@ -49,18 +55,12 @@ int systemd_connect(sd_bus **ret)
 		r = sd_bus_set_method_call_timeout(bus, SYSTEMD_TIMEOUT_US);
 	if (r >= 0)
 		r = sd_bus_start(bus);
-	if (r == -ENOENT || r == -ECONNREFUSED || r == -ECONNRESET)
+	if (r == -ENOENT || r == -ECONNREFUSED)
 		return -EHOSTDOWN;
 	if (r < 0)
-		return r;
+		return systemd_translate(r);
 	*ret = TAKE_PTR(bus);
 	return 0;
-}
-
-/* What the calls of sd-bus return once PID 1 has turned into something else. */
-static int systemd_translate(int r)
-{
-	return r == -ECONNRESET || r == -ENOTCONN || r == -EPIPE ? -EHOSTDOWN : r;
 }
 
 static int systemd_get_word(sd_bus *bus, const char *path, const char *interface,
