@@ -48,20 +48,11 @@ static bool file_is_denied(int r)
 	return r == -EROFS || r == -EACCES || r == -EPERM;
 }
 
-/* What is not there may be hidden. Logging; the unit is not to try again by itself. */
-static int file_log_sandbox(const char *path, int r)
-{
-	log_message(MESSAGE_SANDBOX_IS_OLD, LOG_ERR, r,
-		    "%s: %m; the service was confined before the definition was written: run "
-		    "'systemctl daemon-reload', then start it again",
-		    path);
-	return -EACCES;
-}
-
 static int file_log_cannot(const char *what, const struct backend *b, int r)
 {
+	/* what is not there may be hidden */
 	if ((file_is_denied(r) || r == -ENOENT) && !sandbox_is_for(b->path))
-		return file_log_sandbox(b->path, r);
+		return sandbox_log_is_old(b->path, r);
 	if (r == -EPERM && b->is_block && sandbox_is_there() && strncmp(b->path, "/dev/", 5) != 0)
 		return log_error_errno(
 			r, "cannot %s %s: %m; Path= has to name a device by its path below /dev",
@@ -75,7 +66,7 @@ static int file_create(const struct backend_request *req, struct backend *b)
 	int fd;
 
 	if ((conf->create == FILE_CREATE_NO || req->read_only) && !sandbox_is_for(b->path))
-		return file_log_sandbox(b->path, -ENOENT);
+		return sandbox_log_is_old(b->path, -ENOENT);
 	if (conf->create == FILE_CREATE_NO)
 		return log_message(
 			MESSAGE_BACKING_FAILED, LOG_ERR, -ENOENT,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The library is loaded when the first device wants it. It brings 15 others with it, among them one with
- * 30 MB of tables: linked with them, each server of any device took 10 ms more to start, for which
- * its users wait at a takeover, and had them all locked in memory.
+ * The library is loaded when the first device wants it. It brings 15 others with it: linked with them,
+ * each server of any device took 10 ms more to start, for which its users wait at a takeover, and had
+ * them all locked in memory.
  */
 #include <dlfcn.h>
 #include <errno.h>

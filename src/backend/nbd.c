@@ -17,6 +17,7 @@
 #include "backend/registry.h"
 #include "util/clock.h"
 #include "util/log.h"
+#include "util/messages.h"
 #include "util/parse.h"
 #include "util/sandbox.h"
 
@@ -98,16 +99,13 @@ static int nbd_backend_connect(struct backend *b, const struct backend_request *
 		if (r == -ECANCELED)
 			return log_at(LOG_NOTICE, r, "waiting for %s was given up", b->text);
 		if (r == -EAFNOSUPPORT && sandbox_is_there())
-			return log_error_errno(-EPERM,
-					       "cannot connect to %s: the sandbox of this service "
-					       "is older than the definition: run \"systemctl "
-					       "daemon-reload\" and start it again",
-					       b->text);
+			return sandbox_log_is_old(b->text, r);
 		if (!nbd_backend_may_come(r))
-			return log_error_errno(r, "cannot connect to %s: %m", b->text);
+			return log_message(MESSAGE_BACKING_FAILED, LOG_ERR, r,
+					   "cannot connect to %s: %m", b->text);
 		if (b->timeout_ns > 0 && clock_now_ns() - start_ns >= b->timeout_ns)
-			return log_error_errno(r, "cannot connect to %s within Timeout=: %m",
-					       b->text);
+			return log_message(MESSAGE_BACKING_FAILED, LOG_ERR, r,
+					   "cannot connect to %s within Timeout=: %m", b->text);
 		if (!told)
 			log_at(LOG_NOTICE, r, "waiting for %s: %m", b->text);
 		told = true;

@@ -113,27 +113,33 @@ static bool is_below(const char *path, const char *dir)
 
 /* ---- swap, and devices with an image ---- */
 
-/* Swap on a node of that number, or, with dev 0, in a file on that mount. */
+/* On a node of that number, or, with dev 0, in a file on that mount. */
+struct walk_below {
+	struct walk *walk;
+	dev_t dev;
+	size_t mount;
+};
+
+static int walk_swap(const char *path, void *arg)
+{
+	const struct walk_below *b = arg;
+
+	if (b->dev ? walk_is_node(b->walk, path, b->dev)
+		   : strncmp(path, "/dev/", 5) != 0 && walk_is_on(b->walk, path, b->mount))
+		return walk_add_path(b->walk, STACK_SWAP, path, "swap");
+	return 0;
+}
+
 static int walk_swaps(struct walk *w, dev_t dev, size_t mount)
 {
-	AUTO_FREE char *path = NULL, *line = NULL;
-	AUTO_FCLOSE FILE *f = NULL;
-	size_t room = 0;
-	int r = 0;
+	struct walk_below below = {.walk = w, .dev = dev, .mount = mount};
+	AUTO_FREE char *path = NULL;
 
 	if (asprintf(&path, "%s/swaps", w->from->proc) < 0) {
 		path = NULL;
 		return -ENOMEM;
 	}
-	f = fopen(path, "re");
-	while (f && r == 0 && getline(&line, &room, f) > 0) {
-		line[strcspn(line, " \t\n")] = '\0';
-		mounts_unescape(line);
-		if (dev ? walk_is_node(w, line, dev)
-			: strncmp(line, "/dev/", 5) != 0 && walk_is_on(w, line, mount))
-			r = walk_add_path(w, STACK_SWAP, line, "swap");
-	}
-	return r;
+	return mounts_each_swap(path, walk_swap, &below);
 }
 
 /* Loop devices on a node of that number, or, with dev 0, on a file of that mount. */
@@ -344,8 +350,8 @@ static int walk_add_disk(struct walk *w, const char *disk)
 	return walk_add(w, STACK_OTHER, strdup(disk), NULL);
 }
 
-/* A device that is stacked upon another one. */
-static int walk_disk(struct walk *w, const char *disk)
+/* All upon a disk that was not met before: 1; 0: it was; -errno. */
+static int walk_once(struct walk *w, const char *disk)
 {
 	int r;
 
@@ -356,7 +362,15 @@ static int walk_disk(struct walk *w, const char *disk)
 	w->depth++;
 	r = walk_whole(w, disk);
 	w->depth--;
-	return r < 0 ? r : walk_add_disk(w, disk);
+	return r < 0 ? r : 1;
+}
+
+/* A device that is stacked upon another one. */
+static int walk_disk(struct walk *w, const char *disk)
+{
+	int r = walk_once(w, disk);
+
+	return r <= 0 ? r : walk_add_disk(w, disk);
 }
 
 static int walk_ublk(struct walk *w, const struct stack_ublk *u)
@@ -365,14 +379,8 @@ static int walk_ublk(struct walk *w, const struct stack_ublk *u)
 	int r;
 
 	snprintf(disk, sizeof(disk), "ublkb%" PRIu32, u->dev_id);
-	if (!walk_see_disk(w, disk, &r))
-		return r;
-	if (w->depth >= STACK_DEPTH_MAX)
-		return -ELOOP;
-	w->depth++;
-	r = walk_whole(w, disk);
-	w->depth--;
-	if (r < 0)
+	r = walk_once(w, disk);
+	if (r <= 0)
 		return r;
 	if (asprintf(&unit, "ublk@%s.service", u->name) < 0)
 		return -ENOMEM;

@@ -21,7 +21,8 @@ struct stop {
 	const struct survey *survey;
 	struct stack_source from;
 	struct stack_ublk *ublks;
-	struct stack plan; /* of all names, each step once */
+	char *const *words; /* of the command line, with NULL at the end */
+	struct stack plan;  /* of all of them, each step once */
 	struct json_object *list;
 };
 
@@ -166,9 +167,10 @@ static int stop_is_there(const struct stop *s, const struct stack_step *step)
 {
 	if (step->kind == STACK_UBLK)
 		return 1;
-	for (size_t i = 0; i < s->from.n_ublks; i++) {
+	for (char *const *word = s->words; *word; word++) {
 		AUTO(stack_deinit) struct stack *now = &(struct stack){0};
-		int r = stack_find(&s->from, s->from.ublks[i].name, now);
+		const struct survey_device *d = survey_find(s->survey, *word);
+		int r = stack_find(&s->from, d->name, now);
 
 		if (r < 0 && r != -ENODEV)
 			return r;
@@ -223,12 +225,12 @@ static int stop_ask(const struct stop *s)
 	return 1;
 }
 
-static int stop_names(struct stop *s, int argc, char **argv)
+static int stop_names(struct stop *s)
 {
 	int status = stop_init(s) < 0 ? output_complain(-ENOMEM, "cannot plan") : 0;
 
-	for (int i = 1; status == 0 && i < argc; i++)
-		status = stop_plan_name(s, argv[i]);
+	for (char *const *word = s->words; status == 0 && *word; word++)
+		status = stop_plan_name(s, *word);
 	for (size_t i = 0; status == 0 && i < s->plan.n_steps; i++) {
 		if (!s->list || s->cli->dry_run)
 			stop_print_step(s, &s->plan.steps[i], s->list ? "planned" : "", NULL);
@@ -249,7 +251,7 @@ int cmd_stop(int argc, char **argv, const struct cli *cli)
 	__attribute__((cleanup(output_json_free_auto))) struct json_object *list =
 		cli->json ? json_object_new_array() : NULL;
 	struct survey survey = {0};
-	struct stop s = {.cli = cli, .survey = &survey, .list = list};
+	struct stop s = {.cli = cli, .survey = &survey, .words = argv + 1, .list = list};
 	int r;
 
 	if (argc < 2) {
@@ -264,7 +266,7 @@ int cmd_stop(int argc, char **argv, const struct cli *cli)
 	if (r < 0)
 		r = output_complain(r, "cannot list devices");
 	else
-		r = stop_names(&s, argc, argv);
+		r = stop_names(&s);
 	stop_deinit(&s);
 	survey_deinit(&survey);
 	return r;

@@ -422,9 +422,11 @@ static void device_report_trouble(struct device *d)
 	if (strcmp(trouble ?: "", d->trouble ?: "") == 0)
 		return;
 	if (trouble)
-		log_warning("%s; requests wait, and fail after [Backend] Timeout=", trouble);
+		log_message(MESSAGE_BACKING_UNREACHABLE, LOG_WARNING, 0,
+			    "%s; requests wait, and fail after [Backend] Timeout=", trouble);
 	else
-		log_notice("what lies behind the device is there again");
+		log_message(MESSAGE_BACKING_IS_BACK, LOG_NOTICE, 0,
+			    "what lies behind the device is there again");
 	free(d->trouble);
 	d->trouble = trouble ? strdup(trouble) : NULL;
 	d->status_changed = true;

@@ -153,25 +153,22 @@ static int search_mounts(struct search *s)
 	return r < 0 ? r : search_mountinfo(s, "1");
 }
 
+static int search_swap(const char *path, void *arg)
+{
+	struct search *s = arg;
+
+	return search_has_node(s, path) ? search_add(s, HOLDER_SWAP, "%s", path) : 0;
+}
+
 static int search_swaps(struct search *s)
 {
-	AUTO_FREE char *path = NULL, *line = NULL;
-	AUTO_FCLOSE FILE *f = NULL;
-	size_t room = 0;
-	int r = 0;
+	AUTO_FREE char *path = NULL;
 
 	if (asprintf(&path, "%s/swaps", s->from->proc) < 0) {
 		path = NULL;
 		return -ENOMEM;
 	}
-	f = fopen(path, "re");
-	while (f && r == 0 && getline(&line, &room, f) > 0) {
-		line[strcspn(line, " \t\n")] = '\0';
-		mounts_unescape(line);
-		if (search_has_node(s, line))
-			r = search_add(s, HOLDER_SWAP, "%s", line);
-	}
-	return r;
+	return mounts_each_swap(path, search_swap, s);
 }
 
 /* Devices stacked upon the one whose sysfs directory is open: they are links in its holders/. */

@@ -82,3 +82,7 @@
 #define MESSAGE_STOPPED_SERVER_CONTINUED "6d340a8beb404feca3e0ddecfbb42b99"
 /* those who use a device do not let go */
 #define MESSAGE_SHUTDOWN_GAVE_UP         "aed60910115a4da9abf79ff334914384"
+/* what lies behind is out of reach */
+#define MESSAGE_BACKING_UNREACHABLE      "d1aa55ecb4a1448ea2c3852a263de3ef"
+/* and is there again */
+#define MESSAGE_BACKING_IS_BACK          "6b8db7d6151b4c4d8d0371d8638e9641"

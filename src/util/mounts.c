@@ -85,6 +85,21 @@ int mounts_read(const char *mountinfo, struct mounts *m)
 	return r;
 }
 
+int mounts_each_swap(const char *swaps, int (*fn)(const char *path, void *arg), void *arg)
+{
+	AUTO_FCLOSE FILE *f = fopen(swaps, "re");
+	AUTO_FREE char *line = NULL;
+	size_t size = 0;
+	int r = 0;
+
+	while (f && r == 0 && getline(&line, &size, f) > 0) {
+		line[strcspn(line, " \t\n")] = '\0';
+		mounts_unescape(line);
+		r = fn(line, arg);
+	}
+	return r;
+}
+
 const struct mount *mounts_find(const struct mounts *m, const char *path)
 {
 	const struct mount *found = NULL;

@@ -22,6 +22,10 @@ struct mounts {
 int mounts_read(const char *mountinfo, struct mounts *m);
 void mounts_deinit(struct mounts *m);
 
+/* Paths of swap, from /proc/swaps: fn() with each until it does not return 0. What it returned; 0, also where there is
+ * none; -errno. */
+int mounts_each_swap(const char *swaps, int (*fn)(const char *path, void *arg), void *arg);
+
 /* Octal escapes, as in mountinfo and /proc/swaps, in place. */
 void mounts_unescape(char *s);
 

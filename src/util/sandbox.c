@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "util/sandbox.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "util/log.h"
+#include "util/messages.h"
 
 #define SANDBOX_VARIABLE "UBLKD_SANDBOX"
 
@@ -23,4 +27,13 @@ bool sandbox_is_for(const char *path)
 		if ((at == paths || at[-1] == ':') && (!at[len] || at[len] == ':'))
 			return true;
 	return false;
+}
+
+int sandbox_log_is_old(const char *what, int r)
+{
+	log_message(MESSAGE_SANDBOX_IS_OLD, LOG_ERR, r,
+		    "%s: %m; the service was confined before the definition was written: run "
+		    "'systemctl daemon-reload', then start it again",
+		    what);
+	return -EACCES;
 }

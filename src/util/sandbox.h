@@ -12,3 +12,7 @@ bool sandbox_is_there(void);
 
 /* It was opened for that path, or there is none. */
 bool sandbox_is_for(const char *path);
+
+/* Logging: it keeps us from what the definition names by now. @r: the errno that tells so. Return: -EACCES, by
+ * which the unit does not try again by itself. */
+int sandbox_log_is_old(const char *what, int r);

@@ -6,6 +6,7 @@
 #include "state/holders.h"
 
 #include "golden.h"
+#include "tree-fixture.h"
 
 #include <errno.h>
 #include <sys/stat.h>
@@ -13,26 +14,7 @@
 
 #define SELF 100
 
-static char root[64];
 static struct holders_source source;
-
-static void put_file(const char *relative, const char *text)
-{
-	char path[512];
-	FILE *f;
-
-	/* makes the directories on the way */
-	snprintf(path, sizeof(path), "%s/%s", root, relative);
-	for (char *slash = path + strlen(root) + 1; (slash = strchr(slash, '/')); slash++) {
-		*slash = '\0';
-		mkdir(path, 0755);
-		*slash = '/';
-	}
-	f = fopen(path, "w");
-	assert_non_null(f);
-	assert_true(fputs(text, f) >= 0);
-	assert_int_equal(fclose(f), 0);
-}
 
 static void put_link(const char *relative, const char *target)
 {

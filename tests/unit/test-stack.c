@@ -6,33 +6,17 @@
 #include "cli/stack.h"
 
 #include "golden.h"
+#include "tree-fixture.h"
 
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
-static char root[64], proc[80], sys[80];
+static char proc[80], sys[80];
 static struct stack_ublk ublks[] = {{"data", 7, "/srv/disk.img"},
 				    {"inner", 8, "/mnt/data/sub/inner.img"},
 				    {"other", 9, "/mnt/database/other.img"}};
-
-static void put_file(const char *relative, const char *text)
-{
-	char path[512];
-	FILE *f;
-
-	snprintf(path, sizeof(path), "%s/%s", root, relative);
-	for (char *slash = path + strlen(root) + 1; (slash = strchr(slash, '/')); slash++) {
-		*slash = '\0';
-		mkdir(path, 0755);
-		*slash = '/';
-	}
-	f = fopen(path, "w");
-	assert_non_null(f);
-	assert_true(fputs(text, f) >= 0);
-	assert_int_equal(fclose(f), 0);
-}
 
 static int setup(void **state)
 {

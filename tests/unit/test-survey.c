@@ -4,12 +4,13 @@
 
 #include "golden.h"
 #include "ring/ctrl.h"
+#include "tree-fixture.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 
-static char root[64], sys_dir[80];
+static char sys_dir[80];
 
 /* The control ring, as far as a survey uses it. */
 static int fake_open_result;
@@ -51,24 +52,6 @@ int ctrl_get_dev_info(struct ctrl *c, uint32_t dev_id, struct dev_info *ret_info
 		}
 	}
 	return -ENODEV;
-}
-
-static void put_file(const char *relative, const char *text)
-{
-	char path[512];
-	FILE *f;
-
-	/* makes the directories on the way */
-	snprintf(path, sizeof(path), "%s/%s", root, relative);
-	for (char *slash = path + strlen(root) + 1; (slash = strchr(slash, '/')); slash++) {
-		*slash = '\0';
-		mkdir(path, 0755);
-		*slash = '/';
-	}
-	f = fopen(path, "w");
-	assert_non_null(f);
-	assert_true(fputs(text, f) >= 0);
-	assert_int_equal(fclose(f), 0);
 }
 
 static int setup(void **state)
