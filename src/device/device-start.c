@@ -29,7 +29,7 @@
 
 #define DEVICE_OPEN_TRIES     100
 #define DEVICE_OPEN_STEP_NS   20000000L
-#define DEVICE_NODE_TIMEOUT_S 30
+#define DEVICE_NODE_TIMEOUT_S 180 /* what udev gives one event: at boot it has much to do */
 
 static int device_lock(struct device *d)
 {
