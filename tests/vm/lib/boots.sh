@@ -139,7 +139,8 @@ complain() {
 # went_down_in NAME SECONDS: by the guest's clock
 went_down_in() {
 	local seconds
-	seconds=$(grep -aoE '^(<[0-9]+>)?\[ *[0-9]+\.' "$1.end" | grep -oE '[0-9]+\.$' | awk 'NR == 1 { a = $1 } END { print $1 - a }')
+	seconds=$(grep -aoE '^(<[0-9]+>)?\[ *[0-9]+\.' "$1.end" | grep -oE '[0-9]+\.$' | awk 'NR == 1 { a = $1 } END { print $1 - a }') ||
+		complain "$1" "$1: no times"
 	echo "$1: down in $seconds s"
 	((seconds <= $2)) || complain "$1" "$1: $seconds s, not $2"
 }
@@ -147,8 +148,8 @@ went_down_in() {
 # comes_before NAME FIRST SECOND: the first line that matches
 comes_before() {
 	local a b
-	a=$(grep -anE "$2" "$1.end" | head -n 1 | cut -d: -f1)
-	b=$(grep -anE "$3" "$1.end" | head -n 1 | cut -d: -f1)
+	a=$(grep -anE "$2" "$1.end" | head -n 1 | cut -d: -f1) || true
+	b=$(grep -anE "$3" "$1.end" | head -n 1 | cut -d: -f1) || true
 	[[ -n $a && -n $b ]] || a=1 b=0
 	((a < b)) || complain "$1" "$1: '$2' in line '$a', '$3' in line '$b'"
 }
