@@ -17,7 +17,6 @@ struct device {
 	struct device_env env;
 
 	int lock_fd;  /* /run/ublkd/NAME/lock */
-	int watch_fd; /* for node_wait() */
 	int event_fd; /* from the queues */
 	int dev_fd;   /* char device */
 
@@ -33,6 +32,7 @@ struct device {
 	bool taken_over;
 	struct orphan *orphan; /* to be taken over, until it is */
 	struct stats stats;
+	uint64_t live_ns; /* a moment before it was */
 	uint64_t seen_ns; /* at a takeover: when the server before gave its last sign of life */
 	struct throttle *throttle;
 	struct queue **queues;

@@ -426,7 +426,7 @@ static int device_go_live(struct device *d)
 	if (r < 0)
 		return device_log_ctrl(d, CTRL_SET_PARAMS, r);
 	step_reached("params-set");
-	d->watch_fd = node_open_watch();
+	d->live_ns = clock_now_ns();
 	ctrl_set_wait(d->env.ctrl, device_wait_start, d);
 	r = ctrl_start_dev(d->env.ctrl, d->info.dev_id, getpid());
 	ctrl_set_wait(d->env.ctrl, NULL, NULL);
@@ -471,15 +471,12 @@ int device_start(struct device *d)
 int device_wait_node(struct device *d, bool required)
 {
 	const char *name = d->conf->name;
-	int r = d->watch_fd;
+	int r;
 
 	if (d->taken_over) /* it has had its names for long */
 		return 0;
-	if (r >= 0)
-		r = node_wait(d->watch_fd, d->info.dev_id, name, DEVICE_NODE_TIMEOUT_S,
-			      d->env.interrupt, d->env.arg);
-	if (d->watch_fd >= 0)
-		close(TAKE_FD(d->watch_fd));
+	r = node_wait(d->live_ns, d->info.dev_id, name, DEVICE_NODE_TIMEOUT_S, d->env.interrupt,
+		      d->env.arg);
 	if (r == 0)
 		return 0;
 	if (r == -ECANCELED)

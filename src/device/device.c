@@ -40,7 +40,7 @@ int device_new(struct device_conf *conf, const struct device_env *env, struct de
 	}
 	d->conf = conf;
 	d->env = *env;
-	d->lock_fd = d->watch_fd = d->event_fd = d->dev_fd = -1;
+	d->lock_fd = d->event_fd = d->dev_fd = -1;
 	d->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (d->event_fd < 0)
 		return log_error_errno(-errno, "cannot make an eventfd for %s: %m", conf->name);
@@ -370,8 +370,6 @@ struct device *device_free(struct device *d)
 	free(d->orphan);
 	if (d->lock_fd >= 0)
 		close(d->lock_fd);
-	if (d->watch_fd >= 0)
-		close(d->watch_fd);
 	if (d->event_fd >= 0)
 		close(d->event_fd);
 	device_conf_free(d->conf);

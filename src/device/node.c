@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The unit has a network namespace of its own, where no udev monitor is heard. But udev replaces
- * a file in its database as the last step for each event, after the links, and inotify sees that.
+ * The unit has a network namespace of its own, where no udev monitor is heard, and inotify would wake
+ * every server that waits for each event of every device: hundreds that start together would leave
+ * udev no processor. So it is looked for, less often the longer it takes.
  */
 #include "device/node.h"
 
@@ -12,37 +13,24 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/inotify.h>
 #include <sys/stat.h>
-#include <time.h>
+#include <unistd.h>
 
 #include "util/cleanup.h"
+#include "util/clock.h"
 
 #define NODE_UDEV_CONTROL "/run/udev/control"
-#define NODE_UDEV_DATA    "/run/udev/data"
-#define NODE_TICK_MS      200
-#define NODE_LINK_GRACE_S 5
+#define NODE_TICK_MIN_MS  2
+#define NODE_TICK_MAX_MS  200
+#define NODE_TICK_SHARE   8    /* a tick is this part of the time that has passed */
+#define NODE_DATABASE_MS  1000 /* between two looks at the database, which costs more */
 
 DEFINE_AUTO(struct udev *, udev_unref);
 DEFINE_AUTO(struct udev_device *, udev_device_unref);
 
-int node_open_watch(void)
-{
-	AUTO_CLOSE int fd = -1;
-
-	if (access(NODE_UDEV_CONTROL, F_OK) < 0)
-		return -ENOENT;
-	fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-	if (fd < 0)
-		return -errno;
-	/* udev makes the directory with its first device; until then the ticks below must do. */
-	if (inotify_add_watch(fd, NODE_UDEV_DATA, IN_MOVED_TO | IN_CREATE | IN_CLOSE_WRITE) < 0 &&
-	    errno != ENOENT)
-		return -errno;
-	return TAKE_FD(fd);
-}
-
-static bool node_udev_is_done(uint32_t dev_id)
+/* Is udev done with a device of this number that came after @since_ns? The database of an earlier one
+ * is there until udev comes to its removal. */
+static bool node_udev_is_done(uint32_t dev_id, uint64_t since_ns)
 {
 	AUTO(udev_unref) struct udev *udev = udev_new();
 	AUTO(udev_device_unref) struct udev_device *dev = NULL;
@@ -52,7 +40,9 @@ static bool node_udev_is_done(uint32_t dev_id)
 		return false;
 	snprintf(sysname, sizeof(sysname), "ublkb%u", dev_id);
 	dev = udev_device_new_from_subsystem_sysname(udev, "block", sysname);
-	return dev && udev_device_get_is_initialized(dev) > 0;
+	if (!dev || udev_device_get_is_initialized(dev) <= 0)
+		return false;
+	return clock_now_ns() - udev_device_get_usec_since_initialized(dev) * 1000 >= since_ns;
 }
 
 static bool node_has_link(uint32_t dev_id, const char *name)
@@ -62,43 +52,39 @@ static bool node_has_link(uint32_t dev_id, const char *name)
 
 	snprintf(node, sizeof(node), "/dev/ublkb%u", dev_id);
 	snprintf(link, sizeof(link), "/dev/ublk/%s", name);
-	return stat(node, &a) == 0 && stat(link, &b) == 0 && S_ISBLK(a.st_mode) &&
+	return stat(link, &b) == 0 && stat(node, &a) == 0 && S_ISBLK(a.st_mode) &&
 	       a.st_rdev == b.st_rdev;
 }
 
-static void node_drain(int watch_fd)
-{
-	char buf[4096];
-
-	while (read(watch_fd, buf, sizeof(buf)) > 0)
-		;
-}
-
-int node_wait(int watch_fd, uint32_t dev_id, const char *name, unsigned timeout_s,
+int node_wait(uint64_t since_ns, uint32_t dev_id, const char *name, unsigned timeout_s,
 	      node_interrupt_fn interrupt, void *arg)
 {
-	struct timespec start, now;
-	time_t done_s = 0; /* since when udev is done */
+	const uint64_t start_ns = clock_now_ns();
+	uint64_t database_ms = 0; /* when it was last looked at for a device without link */
 
-	clock_gettime(CLOCK_MONOTONIC, &start);
+	if (access(NODE_UDEV_CONTROL, F_OK) < 0)
+		return -ENOENT;
 	for (;;) {
-		struct pollfd p = {.fd = watch_fd, .events = POLLIN};
+		uint64_t waited_ms = (clock_now_ns() - start_ns) / 1000000;
+		uint64_t tick_ms = waited_ms / NODE_TICK_SHARE;
 
-		node_drain(watch_fd); /* before looking: what comes later wakes us */
-		clock_gettime(CLOCK_MONOTONIC, &now);
-		if (node_udev_is_done(dev_id)) {
-			if (node_has_link(dev_id, name))
+		if (node_has_link(dev_id, name)) {
+			if (node_udev_is_done(dev_id, 0))
 				return 0;
-			/* It may have been done with an earlier device of the same number. */
-			done_s = done_s ?: now.tv_sec;
-			if (now.tv_sec - done_s >= NODE_LINK_GRACE_S)
+		} else if (waited_ms - database_ms >= NODE_DATABASE_MS) {
+			database_ms = waited_ms;
+			/* links come before the database */
+			if (node_udev_is_done(dev_id, since_ns) && !node_has_link(dev_id, name))
 				return -ENOLINK;
 		}
-		if (now.tv_sec - start.tv_sec >= (time_t)timeout_s)
+		if (waited_ms >= (uint64_t)timeout_s * 1000)
 			return -ETIMEDOUT;
 		if (interrupt && interrupt(arg))
 			return -ECANCELED;
-		if (poll(&p, 1, NODE_TICK_MS) < 0 && errno != EINTR)
+		tick_ms = tick_ms < NODE_TICK_MIN_MS   ? NODE_TICK_MIN_MS
+			  : tick_ms > NODE_TICK_MAX_MS ? NODE_TICK_MAX_MS
+						       : tick_ms;
+		if (poll(NULL, 0, (int)tick_ms) < 0 && errno != EINTR)
 			return -errno;
 	}
 }

@@ -8,22 +8,16 @@
 typedef bool (*node_interrupt_fn)(void *arg);
 
 /**
- * node_open_watch() - start watching udev's database, before the device is started
- *
- * Return: a descriptor for node_wait(); -ENOENT: udev does not run here; else -errno.
- */
-int node_open_watch(void);
-
-/**
  * node_wait() - wait until udev is done with a new device
- * @watch_fd:	from node_open_watch()
+ * @since_ns:	CLOCK_MONOTONIC, of a moment before the device was started
  * @dev_id:	of the device, which has been started
  * @name:	the link that udev makes is /dev/ublk/@name
  *
  * Main thread. Silent. Return: 0: the link is there; -ENOLINK: udev is done but made no link, its
- * rule is missing; -ETIMEDOUT; -ECANCELED: @interrupt said so; else -errno.
+ * rule is missing; -ETIMEDOUT; -ENOENT: udev does not run here; -ECANCELED: @interrupt said so; else
+ * -errno.
  */
-int node_wait(int watch_fd, uint32_t dev_id, const char *name, unsigned timeout_s,
+int node_wait(uint64_t since_ns, uint32_t dev_id, const char *name, unsigned timeout_s,
 	      node_interrupt_fn interrupt, void *arg);
 
 /**
