@@ -8,16 +8,23 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+enum cli_format {
+	CLI_FORMAT_OPENMETRICS,
+	CLI_FORMAT_PROMETHEUS,
+};
+
 struct cli {
 	bool json;
-	bool no_legend;    /* no headings, no closing lines */
-	bool all;          /* list: definitions without a device too */
-	bool dry_run;      /* apply, gc, stop: only say what would be done */
-	bool yes;          /* stop: do not ask */
-	bool watch;        /* stats: again and again, what came in between */
-	uint64_t every_ns; /* stats, top: so often */
-	uint64_t n_times;  /* stats, top: and no more than that; 0: for ever */
-	const char *force; /* gc: this one, whoever uses it or made it; NULL: none */
+	bool no_legend;         /* no headings, no closing lines */
+	bool all;               /* list: definitions without a device too */
+	bool dry_run;           /* apply, gc, stop: only say what would be done */
+	bool yes;               /* stop: do not ask */
+	bool watch;             /* stats: again and again, what came in between */
+	uint64_t every_ns;      /* stats, top: so often */
+	uint64_t n_times;       /* stats, top: and no more than that; 0: for ever */
+	enum cli_format format; /* metrics */
+	const char *output;     /* metrics: this file; NULL: stdout */
+	const char *force;      /* gc: this one, whoever uses it or made it; NULL: none */
 };
 
 int cmd_check(int argc, char **argv, const struct cli *cli);

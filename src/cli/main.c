@@ -21,7 +21,7 @@ static const struct command commands[] = {
 	{"status", "NAME|DEVICE|ID", "everything about one device", cmd_status},
 	{"stats", "[NAME]", "what queues have counted, and how long it took", cmd_stats},
 	{"top", "", "the busiest devices, every second", cmd_top},
-	{"metrics", "", "the same for monitoring, as OpenMetrics text", cmd_metrics},
+	{"metrics", "", "the same for monitoring, as text", cmd_metrics},
 	{"check", "[FILE|NAME...]", "find errors in definitions", cmd_check},
 	{"cat", "NAME", "files that make up a definition", cmd_cat},
 	{"show", "NAME", "what a definition means, with all defaults", cmd_show},
@@ -39,6 +39,8 @@ static const struct option options[] = {
 	{"json", no_argument, NULL, 'j'},
 	{"watch", optional_argument, NULL, 'w'},
 	{"count", required_argument, NULL, 'c'},
+	{"format", required_argument, NULL, 'F'},
+	{"output", required_argument, NULL, 'o'},
 	{"no-legend", no_argument, NULL, 'n'},
 	{"help", no_argument, NULL, 'h'},
 	{"version", no_argument, NULL, 'V'},
@@ -60,6 +62,9 @@ static int main_usage(FILE *out)
 	      "  -w, --watch[=SECONDS]\n"
 	      "                    stats: again and again, what came in between\n"
 	      "      --count=N     stats --watch, top: end after so many times\n"
+	      "      --format=FORMAT\n"
+	      "                    metrics: openmetrics, or prometheus for text format 0.0.4\n"
+	      "  -o, --output=FILE metrics: replace FILE, in one step\n"
 	      "      --no-legend   print no headings\n"
 	      "  -y, --yes         stop: do not ask\n"
 	      "  -h, --help        show this text\n"
@@ -103,12 +108,29 @@ static int main_number(const char *text, uint64_t *ret)
 	return -EINVAL;
 }
 
+static int main_format(const char *text, enum cli_format *ret)
+{
+	static const char *const names[] = {
+		[CLI_FORMAT_OPENMETRICS] = "openmetrics",
+		[CLI_FORMAT_PROMETHEUS] = "prometheus",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		if (strcmp(text, names[i]) == 0) {
+			*ret = (enum cli_format)i;
+			return 0;
+		}
+	}
+	fprintf(stderr, "ublkctl: --format=%s: openmetrics or prometheus\n", text);
+	return -EINVAL;
+}
+
 int main(int argc, char **argv)
 {
 	struct cli cli = {.every_ns = NS_PER_S};
 	int c;
 
-	while ((c = getopt_long(argc, argv, "ajw::hy", options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "ajo:w::hy", options, NULL)) != -1) {
 		switch (c) {
 		case 'a':
 			cli.all = true;
@@ -130,6 +152,13 @@ int main(int argc, char **argv)
 		case 'c':
 			if (main_number(optarg, &cli.n_times) < 0)
 				return EX_USAGE;
+			break;
+		case 'F':
+			if (main_format(optarg, &cli.format) < 0)
+				return EX_USAGE;
+			break;
+		case 'o':
+			cli.output = optarg;
 			break;
 		case 'n':
 			cli.no_legend = true;

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * ublkctl metrics: OpenMetrics 1.0 text, as a monitoring agent scrapes it. Each family is a row in a
- * table; its samples stand together, for all devices. Names, labels and types are an interface:
- * none is changed, more may come.
+ * ublkctl metrics: OpenMetrics 1.0 text, or the older format of Prometheus, with the same samples. Each
+ * family is a row in a table; its samples stand together, for all devices. Names, labels and types are
+ * an interface: none is changed, more may come.
  */
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sysexits.h>
 
 #include "cli/cli.h"
@@ -14,12 +16,14 @@
 #include "cli/output.h"
 #include "cli/show.h"
 #include "cli/survey.h"
+#include "util/fd.h"
 
 /* Bounds of histograms: powers of two, in ns, at which our buckets begin. */
 #define METRICS_FIRST_SHIFT 10
 #define METRICS_LAST_SHIFT  33
 
 struct metrics_device {
+	FILE *out;
 	const struct survey_device *d;
 	const struct device_figures *f; /* NULL: nothing is counted */
 };
@@ -34,20 +38,20 @@ struct metrics_family {
 };
 
 /* The value of a label: what OpenMetrics wants escaped, and only UTF-8. */
-static void metrics_label(const char *key, const char *value)
+static void metrics_label(FILE *out, const char *key, const char *value)
 {
 	struct json_object *clean = output_json_text(value ?: "");
 
-	printf("%s=\"", key);
+	fprintf(out, "%s=\"", key);
 	for (const char *c = json_object_get_string(clean); c && *c; c++) {
 		if (*c == '\n')
-			fputs("\\n", stdout);
+			fputs("\\n", out);
 		else if (*c == '"' || *c == '\\')
-			printf("\\%c", *c);
+			fprintf(out, "\\%c", *c);
 		else
-			putchar(*c);
+			putc(*c, out);
 	}
-	putchar('"');
+	putc('"', out);
 	json_object_put(clean);
 }
 
@@ -55,22 +59,22 @@ static void metrics_label(const char *key, const char *value)
 static void metrics_begin(const struct metrics_family *m, const char *suffix,
 			  const struct metrics_device *d)
 {
-	printf("%s%s{", m->name, suffix);
-	metrics_label("device", d->d->name);
+	fprintf(d->out, "%s%s{", m->name, suffix);
+	metrics_label(d->out, "device", d->d->name);
 }
 
 static void metrics_seconds(const struct metrics_family *m, const char *suffix,
 			    const struct metrics_device *d, uint64_t ns)
 {
 	metrics_begin(m, suffix, d);
-	printf("} %" PRIu64 ".%09" PRIu64 "\n", ns / 1000000000, ns % 1000000000);
+	fprintf(d->out, "} %" PRIu64 ".%09" PRIu64 "\n", ns / 1000000000, ns % 1000000000);
 }
 
 static void metrics_integer(const struct metrics_family *m, const char *suffix,
 			    const struct metrics_device *d, uint64_t n)
 {
 	metrics_begin(m, suffix, d);
-	printf("} %" PRIu64 "\n", n);
+	fprintf(d->out, "} %" PRIu64 "\n", n);
 }
 
 static void print_info(const struct metrics_family *m, const struct metrics_device *d)
@@ -81,13 +85,13 @@ static void print_info(const struct metrics_family *m, const struct metrics_devi
 	if (s->has_disk)
 		snprintf(node, sizeof(node), "/dev/ublkb%" PRIu32, s->dev_id);
 	metrics_begin(m, "_info", d);
-	putchar(',');
-	metrics_label("node", node);
-	putchar(',');
-	metrics_label("backend", show_backend(s));
-	putchar(',');
-	metrics_label("target", s->has_state ? s->state.target : "");
-	fputs("} 1\n", stdout);
+	putc(',', d->out);
+	metrics_label(d->out, "node", node);
+	putc(',', d->out);
+	metrics_label(d->out, "backend", show_backend(s));
+	putc(',', d->out);
+	metrics_label(d->out, "target", s->has_state ? s->state.target : "");
+	fputs("} 1\n", d->out);
 }
 
 static void print_state(const struct metrics_family *m, const struct metrics_device *d)
@@ -97,9 +101,9 @@ static void print_state(const struct metrics_family *m, const struct metrics_dev
 
 	for (size_t i = 0; i < ARRAY_SIZE(states); i++) {
 		metrics_begin(m, "", d);
-		putchar(',');
-		metrics_label("ublk_device_state", states[i]);
-		printf("} %d\n", strcmp(states[i], survey_state(d->d)) == 0);
+		putc(',', d->out);
+		metrics_label(d->out, "ublk_device_state", states[i]);
+		fprintf(d->out, "} %d\n", strcmp(states[i], survey_state(d->d)) == 0);
 	}
 }
 
@@ -115,8 +119,8 @@ static void print_requests(const struct metrics_family *m, const struct metrics_
 		const struct stats_op *o = &d->f->total.op[op];
 
 		metrics_begin(m, "_total", d);
-		printf(",operation=\"%s\"} %" PRIu64 "\n", figures_op_name(op),
-		       m->at == offsetof(struct stats_op, bytes) ? o->bytes : o->count);
+		fprintf(d->out, ",operation=\"%s\"} %" PRIu64 "\n", figures_op_name(op),
+			m->at == offsetof(struct stats_op, bytes) ? o->bytes : o->count);
 	}
 }
 
@@ -130,8 +134,8 @@ static void print_errors(const struct metrics_family *m, const struct metrics_de
 			if (n == 0 && i != stats_errno_index(EIO))
 				continue;
 			metrics_begin(m, "_total", d);
-			printf(",operation=\"%s\",errno=\"%s\"} %" PRIu64 "\n", figures_op_name(op),
-			       figures_errno_name(i), n);
+			fprintf(d->out, ",operation=\"%s\",errno=\"%s\"} %" PRIu64 "\n",
+				figures_op_name(op), figures_errno_name(i), n);
 		}
 	}
 }
@@ -146,16 +150,18 @@ static void print_histogram(const struct metrics_family *m, const struct metrics
 		const uint64_t bound_ns = 1ULL << shift;
 
 		metrics_begin(m, "_bucket", d);
-		printf(",operation=\"%s\",le=\"%.10g\"} %" PRIu64 "\n", figures_class_name(class),
-		       (double)bound_ns / 1e9, latency_count_below(f->latency[class], bound_ns));
+		fprintf(d->out, ",operation=\"%s\",le=\"%.10g\"} %" PRIu64 "\n",
+			figures_class_name(class), (double)bound_ns / 1e9,
+			latency_count_below(f->latency[class], bound_ns));
 	}
 	metrics_begin(m, "_bucket", d);
-	printf(",operation=\"%s\",le=\"+Inf\"} %" PRIu64 "\n", figures_class_name(class), n);
+	fprintf(d->out, ",operation=\"%s\",le=\"+Inf\"} %" PRIu64 "\n", figures_class_name(class),
+		n);
 	metrics_begin(m, "_count", d);
-	printf(",operation=\"%s\"} %" PRIu64 "\n", figures_class_name(class), n);
+	fprintf(d->out, ",operation=\"%s\"} %" PRIu64 "\n", figures_class_name(class), n);
 	metrics_begin(m, "_sum", d);
-	printf(",operation=\"%s\"} %" PRIu64 ".%09" PRIu64 "\n", figures_class_name(class),
-	       ns / 1000000000, ns % 1000000000);
+	fprintf(d->out, ",operation=\"%s\"} %" PRIu64 ".%09" PRIu64 "\n", figures_class_name(class),
+		ns / 1000000000, ns % 1000000000);
 }
 
 static void print_histograms(const struct metrics_family *m, const struct metrics_device *d)
@@ -258,19 +264,96 @@ static const struct metrics_family families[] = {
 	 print_longest_pause},
 };
 
-static void metrics_print(const struct metrics_device *devices, size_t n)
+/* The names of its samples begin with NAME and this. */
+static const char *metrics_suffix(const struct metrics_family *m)
+{
+	if (strcmp(m->type, "counter") == 0)
+		return "_total";
+	return strcmp(m->type, "info") == 0 ? "_info" : "";
+}
+
+static void metrics_head_openmetrics(const struct metrics_family *m, FILE *out)
+{
+	fprintf(out, "# TYPE %s %s\n", m->name, m->type);
+	if (*m->unit)
+		fprintf(out, "# UNIT %s %s\n", m->name, m->unit);
+	fprintf(out, "# HELP %s %s\n", m->name, m->help);
+}
+
+/*
+ * Version 0.0.4: a family is called as its samples are, and of the types that came with OpenMetrics a
+ * parser refuses all of the text (expfmt/text_parse.go of Prometheus).
+ */
+static void metrics_head_prometheus(const struct metrics_family *m, FILE *out)
+{
+	const bool is_old = strcmp(m->type, "counter") == 0 || strcmp(m->type, "histogram") == 0;
+	const char *suffix = metrics_suffix(m);
+
+	fprintf(out, "# HELP %s%s %s\n", m->name, suffix, m->help);
+	fprintf(out, "# TYPE %s%s %s\n", m->name, suffix, is_old ? m->type : "gauge");
+}
+
+static void metrics_print(struct metrics_device *devices, size_t n, bool is_openmetrics, FILE *out)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
 		const struct metrics_family *m = &families[i];
 
-		printf("# TYPE %s %s\n", m->name, m->type);
-		if (*m->unit)
-			printf("# UNIT %s %s\n", m->name, m->unit);
-		printf("# HELP %s %s\n", m->name, m->help);
-		for (size_t j = 0; j < n; j++)
+		if (is_openmetrics)
+			metrics_head_openmetrics(m, out);
+		else
+			metrics_head_prometheus(m, out);
+		for (size_t j = 0; j < n; j++) {
+			devices[j].out = out;
 			m->print(m, &devices[j]);
+		}
 	}
-	puts("# EOF");
+	if (is_openmetrics)
+		fputs("# EOF\n", out);
+}
+
+/* Who reads the file sees the old text or the new. */
+static int metrics_write_file(const char *path, const char *text, size_t len)
+{
+	const char *slash = strrchr(path, '/');
+	AUTO_FREE char *dir = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
+	const char *name = slash ? slash + 1 : path;
+	AUTO_CLOSE int fd = -1;
+	struct stat st;
+
+	if (!dir)
+		return -ENOMEM;
+	fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	/* renaming would take the place of /dev/stdout, too */
+	if (fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISREG(st.st_mode))
+		return -EINVAL;
+	return fd_write_file(fd, name, text, len, 0644);
+}
+
+static int metrics_tell(struct metrics_device *devices, size_t n, const struct cli *cli)
+{
+	const bool is_openmetrics = cli->format == CLI_FORMAT_OPENMETRICS;
+	AUTO_FREE char *text = NULL;
+	size_t len = 0;
+	FILE *out;
+	int r;
+
+	if (!cli->output) {
+		metrics_print(devices, n, is_openmetrics, stdout);
+		return 0;
+	}
+	out = open_memstream(&text, &len);
+	if (out)
+		metrics_print(devices, n, is_openmetrics, out);
+	if (!out || fclose(out))
+		return output_complain(-ENOMEM, "cannot tell of devices");
+	r = metrics_write_file(cli->output, text, len);
+	if (r == -EINVAL) {
+		fprintf(stderr, "ublkctl: --output=%s: not a regular file\n", cli->output);
+		return EX_USAGE;
+	}
+	return r < 0 ? output_complain(r, "cannot write %s", cli->output) : 0;
 }
 
 static const struct device_figures *metrics_find(const struct fleet_figures *f, const char *name)
@@ -291,7 +374,7 @@ int cmd_metrics(int argc, char **argv, const struct cli *cli)
 	size_t n = 0;
 
 	if (argc > 1) {
-		fputs("usage: ublkctl metrics\n", stderr);
+		fputs("usage: ublkctl metrics [--format=FORMAT] [--output=FILE]\n", stderr);
 		return EX_USAGE;
 	}
 	r = survey_take("/sys", &s);
@@ -307,9 +390,10 @@ int cmd_metrics(int argc, char **argv, const struct cli *cli)
 				.f = metrics_find(f, s.devices[i].name),
 			};
 	}
-	if (r == 0)
-		metrics_print(devices, n);
-	status = r < 0 ? output_complain(r, "cannot tell of devices") : show_complain(&s);
+	if (r < 0)
+		status = output_complain(r, "cannot tell of devices");
+	else
+		status = metrics_tell(devices, n, cli) ?: show_complain(&s);
 	survey_deinit(&s);
 	return status;
 }
