@@ -19,7 +19,7 @@ complete -c ublkctl -n __fish_use_subcommand -a stop -d 'stop devices, and what 
 complete -c ublkctl -n __fish_use_subcommand -a gc -d 'remove what dead servers have left'
 complete -c ublkctl -n __fish_use_subcommand -a doctor -d 'find what keeps devices from working, and say what to do'
 complete -c ublkctl -n __fish_use_subcommand -a features -d 'what the running kernel can do'
-complete -c ublkctl -n '__fish_seen_subcommand_from status stats cat show stop' -a '(__ublkctl_names)'
+complete -c ublkctl -n '__fish_seen_subcommand_from status stats cat show apply stop' -a '(__ublkctl_names)'
 complete -c ublkctl -n '__fish_seen_subcommand_from check' -F -a '(__ublkctl_names)'
 complete -c ublkctl -s a -l all -n '__fish_seen_subcommand_from list' -d 'definitions that do not run too'
 complete -c ublkctl -s w -l watch -n '__fish_seen_subcommand_from stats top' -d 'again and again'

@@ -30,6 +30,8 @@ struct apply_device {
 
 struct apply {
 	const struct cli *cli;
+	char *const *names; /* only these; empty: all */
+	size_t n_names;
 	struct apply_device *devices;
 	size_t n_devices;
 	bool needs_daemon_reload;
@@ -92,21 +94,52 @@ static int apply_look(struct apply *a, const struct survey_device *d)
 	return 0;
 }
 
+static bool apply_is_wanted(const struct apply *a, const char *name)
+{
+	for (size_t i = 0; i < a->n_names; i++)
+		if (strcmp(a->names[i], name) == 0)
+			return true;
+	return a->n_names == 0;
+}
+
+static bool apply_has(const struct apply *a, const char *name)
+{
+	for (size_t i = 0; i < a->n_devices; i++)
+		if (strcmp(a->devices[i].name, name) == 0)
+			return true;
+	return false;
+}
+
+/* Whoever removes a definition names it, too, also when all is done. */
+static void apply_look_at_nothing(struct apply *a, const char *name)
+{
+	struct apply_device *to = &a->devices[a->n_devices++];
+
+	to->name = name;
+	snprintf(to->unit, sizeof(to->unit), "ublk@%.*s.service", DEVICE_NAME_MAX, name);
+	snprintf(to->decision.reason, sizeof(to->decision.reason),
+		 "there is no definition and no device");
+}
+
 static int apply_look_at_all(struct apply *a, const struct survey *survey)
 {
+	const size_t n_max = survey->n + a->n_names + 1;
 	int r;
 
-	a->devices = calloc(survey->n + 1, sizeof(*a->devices));
-	a->jobs = calloc(survey->n + 1, sizeof(*a->jobs));
-	a->owners = calloc(survey->n + 1, sizeof(struct apply_device *));
+	a->devices = calloc(n_max, sizeof(*a->devices));
+	a->jobs = calloc(n_max, sizeof(*a->jobs));
+	a->owners = calloc(n_max, sizeof(struct apply_device *));
 	if (!a->devices || !a->jobs || !a->owners)
 		return -ENOMEM;
 	a->needs_daemon_reload = apply_needs_daemon_reload(conf_search_path(), APPLY_GENERATOR_DIR);
 	a->manager = SYSTEMD_UNIT_INACTIVE;
 	r = apply_get_unit_state(a, APPLY_MANAGER_UNIT, &a->manager);
 	for (size_t i = 0; r == 0 && i < survey->n; i++)
-		if (survey->devices[i].name)
+		if (survey->devices[i].name && apply_is_wanted(a, survey->devices[i].name))
 			r = apply_look(a, &survey->devices[i]);
+	for (size_t i = 0; r == 0 && i < a->n_names; i++)
+		if (!apply_has(a, a->names[i]))
+			apply_look_at_nothing(a, a->names[i]);
 	return r;
 }
 
@@ -330,12 +363,14 @@ static int apply_run(struct apply *a, const struct survey *survey)
 
 int cmd_apply(int argc, char **argv, const struct cli *cli)
 {
-	struct apply a = {.cli = cli};
+	struct apply a = {.cli = cli, .names = argv + 1, .n_names = (size_t)argc - 1};
 	struct survey survey = {0};
 	int r;
 
-	if (argc > 1) {
-		fprintf(stderr, "usage: ublkctl %s [--dry-run]\n", argv[0]);
+	for (int i = 1; i < argc; i++) {
+		if (device_name_is_valid(argv[i]))
+			continue;
+		fprintf(stderr, "ublkctl: \"%s\" is no name for a device\n", argv[i]);
 		return EX_USAGE;
 	}
 	if (geteuid() != 0) {

@@ -25,7 +25,7 @@ static const struct command commands[] = {
 	{"check", "[FILE|NAME...]", "find errors in definitions", cmd_check},
 	{"cat", "NAME", "files that make up a definition", cmd_cat},
 	{"show", "NAME", "what a definition means, with all defaults", cmd_show},
-	{"apply", "", "make what runs what the definitions say", cmd_apply},
+	{"apply", "[NAME...]", "make what runs what the definitions say", cmd_apply},
 	{"stop", "NAME...", "stop devices, and what stands upon them first", cmd_stop},
 	{"gc", "", "remove what dead servers have left", cmd_gc},
 	{"doctor", "", "find what keeps devices from working, and say what to do", cmd_doctor},
