@@ -6,6 +6,7 @@
 #include "cli/stats.h"
 
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sysexits.h>
@@ -15,7 +16,7 @@
 #include "cli/output.h"
 #include "cli/table.h"
 
-#define CLEAR_SCREEN "\033[H\033[2J\033[3J"
+#define CLEAR_SCREEN "\033[H\033[2J"
 #define COLOR_ERROR  "red"
 
 enum fleet_column {
@@ -38,21 +39,21 @@ enum fleet_column {
 };
 
 static const struct table_column fleet_columns[N_FLEET_COLUMNS] = {
-	[FLEET_NAME] = {"NAME", false, 0},
+	[FLEET_NAME] = {"NAME", false, 0, 24},
 	[FLEET_READS] = {"READS", true, 0},
 	[FLEET_READ] = {"READ", true, 1},
-	[FLEET_READ_P50] = {"P50", true, 4},
+	[FLEET_READ_P50] = {"P50", true, 5},
 	[FLEET_READ_P99] = {"P99", true, 3},
-	[FLEET_READ_P999] = {"P99.9", true, 6},
+	[FLEET_READ_P999] = {"P99.9", true, 7},
 	[FLEET_WRITES] = {"WRITES", true, 0},
 	[FLEET_WRITTEN] = {"WRITTEN", true, 1},
-	[FLEET_WRITE_P50] = {"P50", true, 4},
+	[FLEET_WRITE_P50] = {"P50", true, 5},
 	[FLEET_WRITE_P99] = {"P99", true, 3},
-	[FLEET_WRITE_P999] = {"P99.9", true, 6},
-	[FLEET_OTHERS] = {"OTHERS", true, 5},
+	[FLEET_WRITE_P999] = {"P99.9", true, 7},
+	[FLEET_OTHERS] = {"OTHERS", true, 6},
 	[FLEET_ERRORS] = {"ERRORS", true, 2},
-	[FLEET_IN_FLIGHT] = {"IN FLIGHT", true, 2},
-	[FLEET_RECOVERIES] = {"RECOVERIES", true, 7},
+	[FLEET_IN_FLIGHT] = {"IN FLIGHT", true, 4},
+	[FLEET_RECOVERIES] = {"RECOVERIES", true, 8},
 };
 
 enum op_column {
@@ -70,8 +71,8 @@ enum op_column {
 static const struct table_column op_columns[N_OP_COLUMNS] = {
 	[OP_NAME] = {"OPERATION", false, 0}, [OP_COUNT] = {"COUNT", true, 0},
 	[OP_BYTES] = {"BYTES", true, 0},     [OP_ERRORS] = {"ERRORS", true, 0},
-	[OP_MEAN] = {"MEAN", true, 2},       [OP_P50] = {"P50", true, 1},
-	[OP_P99] = {"P99", true, 1},         [OP_P999] = {"P99.9", true, 2},
+	[OP_MEAN] = {"MEAN", true, 4},       [OP_P50] = {"P50", true, 2},
+	[OP_P99] = {"P99", true, 1},         [OP_P999] = {"P99.9", true, 3},
 };
 
 enum queue_column {
@@ -342,9 +343,9 @@ static int stats_read_since(const char *name, struct fleet_figures *before,
 
 static int top_print(struct fleet_figures *f, const struct cli *cli)
 {
-	const unsigned height = table_get_height();
+	const unsigned height = table_get_height(), width = table_get_width();
 	uint64_t interval_ns = 0, n = 0;
-	char a[OUTPUT_SIZE_MAX], b[OUTPUT_SIZE_MAX];
+	char a[OUTPUT_SIZE_MAX], b[OUTPUT_SIZE_MAX], line[128];
 
 	for (size_t i = 0; i < f->n; i++) {
 		n += figures_count(&f->devices[i].total);
@@ -354,10 +355,15 @@ static int top_print(struct fleet_figures *f, const struct cli *cli)
 		qsort(f->devices, f->n, sizeof(*f->devices), stats_busier);
 	if (cli->json)
 		return stats_print(f, NULL, cli);
+	snprintf(line, sizeof(line), "%zu device%s", f->n, f->n == 1 ? "" : "s");
+	if (interval_ns > 0)
+		snprintf(line + strlen(line), sizeof(line) - strlen(line),
+			 ", %s requests/s, over %s",
+			 output_rate((double)n * 1e9 / (double)interval_ns, a),
+			 output_time(interval_ns, b));
+	/* a second line of it would push the first off the screen */
 	if (!cli->no_legend)
-		printf("%zu devices, %s requests per second, in the last %s\n\n", f->n,
-		       output_rate(interval_ns ? (double)n * 1e9 / (double)interval_ns : 0, a),
-		       output_time(interval_ns, b));
+		printf("%.*s\n\n", width > 0 ? (int)width : INT_MAX, line);
 	return fleet_print(f, height > 5 ? height - 4 : SIZE_MAX, cli);
 }
 
@@ -367,6 +373,8 @@ static int stats_watch(const char *name, bool is_top, const struct cli *cli)
 	const bool clears = !cli->json && table_get_width() > 0;
 	int r;
 
+	if (clears)
+		setvbuf(stdout, NULL, _IOFBF, 0); /* a screen comes at once, or it flickers */
 	r = fleet_figures_read(name, before);
 	for (uint64_t i = 0; r == 0 && (cli->n_times == 0 || i < cli->n_times); i++) {
 		AUTO(fleet_figures_deinit) struct fleet_figures *f = &(struct fleet_figures){0};

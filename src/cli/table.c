@@ -62,13 +62,16 @@ int table_add(struct table *t, const char *const cells[], const char *color)
 	return 0;
 }
 
-/* In bytes, which for what is shown here are columns. */
+/* What it takes at least; in bytes, which for what is shown here are columns. */
 static size_t table_column_width(const struct table *t, size_t column)
 {
 	size_t width = strlen(t->columns[column].name);
 
 	for (size_t row = 0; row < t->n_rows; row++)
 		width = MAX(width, strlen(t->cells[row * t->n_columns + column]));
+	if (t->columns[column].most > 0)
+		width = MIN(width,
+			    MAX(strlen(t->columns[column].name), (size_t)t->columns[column].most));
 	return width + TABLE_GAP;
 }
 
@@ -80,20 +83,21 @@ static void table_choose(const struct table *t, unsigned width, bool shown[])
 		shown[i] = true;
 		sum += table_column_width(t, i);
 	}
+	/* Columns that say the same of different things stay or go together. */
 	while (width > 0 && sum > width + TABLE_GAP) {
-		size_t worst = 0;
 		unsigned drop = 0;
 
-		for (size_t i = 0; i < t->n_columns; i++) {
-			if (shown[i] && t->columns[i].drop > drop) {
-				drop = t->columns[i].drop;
-				worst = i;
-			}
-		}
+		for (size_t i = 0; i < t->n_columns; i++)
+			if (shown[i])
+				drop = MAX(drop, t->columns[i].drop);
 		if (drop == 0)
 			return;
-		shown[worst] = false;
-		sum -= table_column_width(t, worst);
+		for (size_t i = 0; i < t->n_columns; i++) {
+			if (!shown[i] || t->columns[i].drop != drop)
+				continue;
+			shown[i] = false;
+			sum -= table_column_width(t, i);
+		}
 	}
 }
 

@@ -9,7 +9,8 @@
 struct table_column {
 	const char *name;
 	bool right;
-	unsigned drop; /* 0: never; else the highest goes first */
+	unsigned drop; /* 0: never; else the highest go first, all of them */
+	unsigned most; /* where there is no room, it is cut to this before others go; 0: never */
 };
 
 struct table;

@@ -53,10 +53,33 @@ static void test_narrow_terminals_see_less(void **state)
 	assert_non_null(strstr(buf, "COUNT")); /* never without */
 }
 
+static void test_equal_columns_go_together(void **state)
+{
+	static const struct table_column pairs[] = {
+		{"NAME", false, 0, 6}, {"READ", true, 1}, {"P99", true, 2},
+		{"WRITE", true, 1},    {"P99", true, 2},
+	};
+	const char *const cells[] = {"a-long-name", "1", "2", "3", "4"};
+	AUTO(table_free) struct table *t = NULL;
+	char buf[512];
+
+	assert_int_equal(table_new(pairs, ARRAY_SIZE(pairs), &t), 0);
+	assert_int_equal(table_add(t, cells, NULL), 0);
+	print(t, false, 0, buf, sizeof(buf));
+	assert_non_null(strstr(buf, "a-long-name    1   2     3   4\n"));
+	/* of a name, so much is enough */
+	print(t, false, 25, buf, sizeof(buf));
+	assert_non_null(strstr(buf, "P99 WRITE P99"));
+	print(t, false, 24, buf, sizeof(buf));
+	assert_null(strstr(buf, "P99"));
+	assert_non_null(strstr(buf, "READ WRITE"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_narrow_terminals_see_less),
+		cmocka_unit_test(test_equal_columns_go_together),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
