@@ -32,6 +32,12 @@ static const struct conf_key manager_keys[] = {
 	{0},
 };
 
+void daemon_conf_sections(struct daemon_conf *c, struct conf_section ret[static DAEMON_SECTIONS])
+{
+	ret[0] = (struct conf_section){.name = "Log", .keys = log_keys, .obj = c};
+	ret[1] = (struct conf_section){.name = "Manager", .keys = manager_keys, .obj = c};
+}
+
 static int daemon_conf_read_files(struct conf_doc *doc, struct conf_diag *diag)
 {
 	AUTO(conf_files_deinit) struct conf_files files = {0};
@@ -56,20 +62,17 @@ int daemon_conf_read(struct conf_doc *doc, struct conf_diag *diag, struct daemon
 	size_t n_reported = diag->n_reported;
 	struct daemon_conf c = {0};
 	struct conf_key defaults[DEVICE_COMMON_MAX];
-	const struct conf_section sections[] = {
-		{.name = "Log", .keys = log_keys, .obj = &c},
-		{.name = "Manager", .keys = manager_keys, .obj = &c},
-		{.name = "Defaults", .keys = defaults},
-	};
+	struct conf_section sections[DAEMON_SECTIONS + 1];
 	int r = daemon_conf_read_files(doc, diag);
 
 	if (r < 0)
 		return r;
 	device_conf_common_keys(defaults);
+	daemon_conf_sections(&c, sections);
+	sections[DAEMON_SECTIONS] = (struct conf_section){.name = "Defaults", .keys = defaults};
 	conf_check_names(doc, sections, ARRAY_SIZE(sections), diag);
-	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(sections); i++)
-		if (sections[i].obj)
-			r = conf_fill(doc, NULL, &sections[i], diag);
+	for (size_t i = 0; r == 0 && i < DAEMON_SECTIONS; i++)
+		r = conf_fill(doc, NULL, &sections[i], diag);
 	if (r == 0)
 		r = device_conf_check_defaults(doc, diag);
 	if (r < 0)

@@ -26,3 +26,8 @@ int daemon_conf_load(struct conf_diag *diag, struct daemon_conf *ret);
 
 /* The same, and the document for the sake of [Defaults]; filled in as far as it goes on failure. */
 int daemon_conf_read(struct conf_doc *doc, struct conf_diag *diag, struct daemon_conf *ret);
+
+/* The tables and what they fill in, as the man page has them; that of [Defaults] is made up. */
+#define DAEMON_SECTIONS 2
+
+void daemon_conf_sections(struct daemon_conf *c, struct conf_section ret[static DAEMON_SECTIONS]);
