@@ -15,9 +15,10 @@ struct backend;
 
 /* What a definition asks of its backend, beside the backend's own keys. */
 struct backend_request {
-	const char *device;           /* name, for messages */
-	const void *conf;             /* of ops->conf->size bytes */
-	uint64_t size_bytes;          /* 0: whatever there is */
+	const char *device;  /* name, for messages */
+	const char *dir;     /* of the device in /run, for what has to be in a file system */
+	const void *conf;    /* of ops->conf->size bytes */
+	uint64_t size_bytes; /* 0: whatever there is */
 	uint32_t logical_block_bytes; /* 0: whatever is best */
 	bool read_only;
 	/* A device that is alive goes on with this backend: nothing is made, cut or cleared. */

@@ -64,10 +64,15 @@ int nbd_server_resolve(struct backend *b)
 
 	if (b->uri.host)
 		return nbd_server_resolve_host(b);
+	b->n_addresses = 1;
+	if (b->command) {
+		*un = *nbd_command_get_address(b->command);
+		b->addresses[0].len = sizeof(*un);
+		return 0;
+	}
 	un->sun_family = AF_UNIX;
 	strcpy(un->sun_path, b->uri.socket); /* its length was checked with the definition */
 	b->addresses[0].len = sizeof(*un);
-	b->n_addresses = 1;
 	return 0;
 }
 

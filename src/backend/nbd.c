@@ -15,6 +15,8 @@
 
 #include "backend/nbd.h"
 #include "backend/registry.h"
+#include "conf/nbd-words.h"
+#include "conf/search.h"
 #include "util/clock.h"
 #include "util/log.h"
 #include "util/messages.h"
@@ -35,6 +37,7 @@ static struct backend *nbd_backend_close(struct backend *b)
 	if (!b)
 		return NULL;
 	nbd_server_leave(atomic_exchange(&b->spare, NULL));
+	nbd_command_stop(b->command);
 	nbd_uri_deinit(&b->uri);
 	free(b->text);
 	free(b);
@@ -65,16 +68,6 @@ static bool nbd_backend_may_come(int r)
 	}
 }
 
-static bool nbd_backend_pause(const struct backend_request *req)
-{
-	for (unsigned i = 0; i < NBD_OPEN_STEPS; i++) {
-		if (req->interrupt && req->interrupt(req->interrupt_arg))
-			return true;
-		usleep(NBD_OPEN_STEP_US);
-	}
-	return false;
-}
-
 static int nbd_backend_try(struct backend *b, const struct backend_request *req,
 			   struct nbd_handle **ret)
 {
@@ -82,6 +75,35 @@ static int nbd_backend_try(struct backend *b, const struct backend_request *req,
 
 	return r < 0 ? r
 		     : nbd_server_connect(b, UINT64_MAX, req->interrupt, req->interrupt_arg, ret);
+}
+
+/* Of a new device it is told at once; users of one that is there wait for a program that may run yet. */
+static bool nbd_backend_command_failed(const struct backend *b, const struct backend_request *req)
+{
+	return b->command && !req->takeover && nbd_command_count_ends(b->command) > 0;
+}
+
+static bool nbd_backend_pause(const struct backend *b, const struct backend_request *req)
+{
+	for (unsigned i = 0; i < NBD_OPEN_STEPS && !nbd_backend_command_failed(b, req); i++) {
+		if (req->interrupt && req->interrupt(req->interrupt_arg))
+			return true;
+		usleep(NBD_OPEN_STEP_US);
+	}
+	return false;
+}
+
+/* Logging. Without its files it can do nothing. */
+static int nbd_backend_log_command(const struct backend *b, const struct backend_request *req)
+{
+	AUTO(conf_strv_free) char **paths = NULL;
+	int r = nbd_words_paths(req->conf, &paths);
+
+	for (char **path = paths; path && *path; path++)
+		if (!sandbox_is_for(*path))
+			return sandbox_log_is_old(*path, -EACCES);
+	return log_error_errno(r < 0 ? r : -EIO, "there is no server, since it ended at once: %s",
+			       b->text);
 }
 
 /* The server may start after us, or be away while we take a device over. */
@@ -100,6 +122,8 @@ static int nbd_backend_connect(struct backend *b, const struct backend_request *
 			return log_at(LOG_NOTICE, r, "waiting for %s was given up", b->text);
 		if (r == -EAFNOSUPPORT && sandbox_is_there())
 			return sandbox_log_is_old(b->text, r);
+		if (nbd_backend_command_failed(b, req))
+			return nbd_backend_log_command(b, req);
 		if (!nbd_backend_may_come(r))
 			return log_message(MESSAGE_BACKING_FAILED, LOG_ERR, r,
 					   "cannot connect to %s: %m", b->text);
@@ -109,7 +133,7 @@ static int nbd_backend_connect(struct backend *b, const struct backend_request *
 		if (!told)
 			log_at(LOG_NOTICE, r, "waiting for %s: %m", b->text);
 		told = true;
-		if (nbd_backend_pause(req))
+		if (nbd_backend_pause(b, req))
 			return log_at(LOG_NOTICE, -ECANCELED, "waiting for %s was given up",
 				      b->text);
 	}
@@ -169,26 +193,41 @@ static void nbd_backend_fill(const struct backend *b, const struct backend_reque
 	};
 }
 
+static int nbd_backend_take_conf(struct backend *b, const struct nbd_conf *conf)
+{
+	const char *text = conf->uri ?: conf->command, *why;
+	int r = conf->uri ? nbd_uri_parse(conf->uri, &b->uri, &why) : 0;
+
+	if (r < 0)
+		return r;
+	if (conf->export || !b->uri.export) {
+		free(b->uri.export);
+		b->uri.export = strdup(conf->export ?: "");
+	}
+	b->text = strdup(text);
+	b->timeout_ns = conf->timeout_ns;
+	return b->text && b->uri.export ? 0 : -ENOMEM;
+}
+
 static int nbd_backend_open(const struct backend_request *req, struct backend **ret,
 			    struct limits *ret_limits)
 {
 	const struct nbd_conf *conf = req->conf;
 	AUTO(nbd_backend_close) struct backend *b = calloc(1, sizeof(*b));
 	struct nbd_handle *h = NULL;
-	const char *why;
 	int r;
 
 	r = nbd_lib_load();
 	if (r < 0)
 		return r;
-	r = b ? nbd_uri_parse(conf->uri, &b->uri, &why) : -ENOMEM;
-	if (r == 0) {
-		b->text = strdup(conf->uri);
-		b->timeout_ns = conf->timeout_ns;
-		r = b->text ? 0 : -ENOMEM;
-	}
+	r = b ? nbd_backend_take_conf(b, conf) : -ENOMEM;
 	if (r < 0)
-		return log_error_errno(r, "cannot use %s: %m", conf->uri);
+		return log_error_errno(r, "cannot use %s: %m", conf->uri ?: conf->command);
+	if (conf->command) {
+		r = nbd_command_start(req, conf->command, &b->command);
+		if (r < 0)
+			return r;
+	}
 	r = nbd_backend_connect(b, req, &h);
 	if (r < 0)
 		return r;

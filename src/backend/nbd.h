@@ -4,6 +4,7 @@
  * Type=nbd, in parts:
  *
  *	nbd-lib.c	the library
+ *	nbd-command.c	the server, where it is a program that we start
  *	nbd-server.c	the server: its addresses, how a connection begins, what it offers
  *	nbd-proof.c	what it has acknowledged, to tell it from another one when it comes back
  *	nbd-link.c	the connection of a queue, which may be lost and found again
@@ -17,6 +18,7 @@
 #include <sys/socket.h>
 
 #include "backend/backend.h"
+#include "backend/nbd-command.h"
 #include "backend/nbd-proof.h"
 #include "conf/nbd-uri.h"
 #include "ring/event.h"
@@ -97,7 +99,8 @@ enum nbd_trouble {
 
 struct backend {
 	struct nbd_uri uri;
-	char *text; /* for people */
+	struct nbd_command *command; /* NULL: it is somewhere else */
+	char *text;                  /* for people */
 	uint64_t timeout_ns;
 	struct nbd_address addresses[NBD_MAX_ADDRESSES];
 	unsigned n_addresses;

@@ -6,6 +6,9 @@
 
 #include "conf/conf.h"
 #include "conf/nbd-uri.h"
+#include "conf/nbd-words.h"
+#include "conf/search.h"
+#include "util/parse.h"
 
 static const struct conf_key no_keys[] = {
 	{0},
@@ -91,6 +94,61 @@ static int conf_parse_nbd_uri(const struct conf_value *v, const struct conf_key 
 	return 0;
 }
 
+static int conf_parse_words(const struct conf_value *v, char **field, struct conf_diag *diag,
+			    char ***ret_words)
+{
+	AUTO(conf_strv_free) char **words = NULL;
+	const char *why = NULL;
+	char *copy;
+	int r = nbd_words_split(v->value, &words, &why);
+
+	if (r == -EINVAL)
+		conf_error(diag, &v->place, "it cannot be split into words: %s", why);
+	if (r < 0)
+		return r;
+	copy = strdup(v->value);
+	if (!copy)
+		return -ENOMEM;
+	free(*field);
+	*field = copy;
+	*ret_words = TAKE_PTR(words);
+	return 0;
+}
+
+static int conf_parse_nbd_command(const struct conf_value *v, const struct conf_key *key,
+				  void *field, struct conf_diag *diag)
+{
+	AUTO(conf_strv_free) char **words = NULL;
+	int r = conf_parse_words(v, field, diag, &words);
+
+	if (r < 0)
+		return r;
+	if (**words && (**words == '/' || !strchr(*words, '/')))
+		return 0;
+	conf_error(diag, &v->place, "\"%s\" is neither the absolute path nor the name of a program",
+		   *words);
+	return -EINVAL;
+}
+
+static int conf_parse_nbd_paths(const struct conf_value *v, const struct conf_key *key, void *field,
+				struct conf_diag *diag)
+{
+	AUTO(conf_strv_free) char **words = NULL;
+	int r = conf_parse_words(v, field, diag, &words);
+
+	for (char **w = words; r == 0 && *w; w++) {
+		AUTO_FREE char *path = NULL;
+
+		r = parse_path(*w, &path);
+		if (r == -EINVAL || r == -ENAMETOOLONG) {
+			conf_error(diag, &v->place, "\"%s\" is no absolute path without \"..\"",
+				   *w);
+			r = -EINVAL;
+		}
+	}
+	return r;
+}
+
 /* Of a time that has no end, which a field has as 0. */
 static const struct conf_name infinity_names[] = {
 	{"infinity", 0},
@@ -98,7 +156,10 @@ static const struct conf_name infinity_names[] = {
 };
 
 static const struct conf_key nbd_keys[] = {
-	{"Uri", conf_parse_nbd_uri, FIELD(uri), .required = true, .change = CONF_RESTART},
+	{"Uri", conf_parse_nbd_uri, FIELD(uri), .change = CONF_RESTART},
+	{"Command", conf_parse_nbd_command, FIELD(command), .change = CONF_RESTART},
+	{"Paths", conf_parse_nbd_paths, FIELD(paths), .change = CONF_RESTART},
+	{"Export", conf_parse_string, FIELD(export), .max = 4096, .change = CONF_RESTART},
 	{"Timeout", conf_parse_duration, FIELD(timeout_ns), .names = infinity_names,
 	 .min = 1000000000, .fallback = "5min", .change = CONF_RESTART},
 	{0},

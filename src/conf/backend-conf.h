@@ -43,7 +43,10 @@ struct file_conf {
 };
 
 struct nbd_conf {
-	char *uri;
+	char *uri;           /* NULL: the server is a program */
+	char *command;       /* NULL: it is somewhere else */
+	char *paths;         /* of the program; NULL: those that it is given */
+	char *export;        /* NULL: the one of the URI, or the server's own choice */
 	uint64_t timeout_ns; /* 0: for ever */
 };
 

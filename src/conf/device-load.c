@@ -130,6 +130,31 @@ static void device_verify_sizes(const struct device_conf *c, const struct device
 			   format_size(c->max_io_bytes, text[0]), format_size(page_bytes, text[1]));
 }
 
+/* Which of its keys go together. */
+static void device_verify_nbd(const struct nbd_conf *nbd, const struct device_docs *docs,
+			      struct conf_diag *diag)
+{
+	struct conf_place place = device_place(docs, "Backend", "Uri");
+	AUTO(nbd_uri_deinit) struct nbd_uri uri = {0};
+	const char *why;
+	/* Values that could not be parsed have had their message. */
+	const bool has_uri = device_find(docs, "Backend", "Uri");
+	const bool has_command = device_find(docs, "Backend", "Command");
+
+	if (!has_uri && !has_command)
+		conf_error(diag, &place, "is required with Type=nbd, unless there is Command=");
+	if (has_uri && has_command)
+		conf_error(diag, &place, "contradicts Command=: the server is one or the other");
+	if (nbd->paths && !has_command) {
+		place = device_place(docs, "Backend", "Paths");
+		conf_error(diag, &place, "is for Command= only");
+	}
+	if (nbd->export && nbd->uri && nbd_uri_parse(nbd->uri, &uri, &why) == 0 && *uri.export) {
+		place = device_place(docs, "Backend", "Export");
+		conf_error(diag, &place, "Uri= names an export, too");
+	}
+}
+
 static void device_verify_backend(const struct device_conf *c, const struct device_docs *docs,
 				  struct conf_diag *diag)
 {
@@ -140,6 +165,8 @@ static void device_verify_backend(const struct device_conf *c, const struct devi
 
 	if (c->backend_type->needs_size && !has_size)
 		conf_error(diag, &place, "is required with Type=%s", c->backend_type->name);
+	if (c->backend_type == &nbd_conf_type)
+		device_verify_nbd(c->backend, docs, diag);
 	if (c->backend_type != &file_conf_type)
 		return;
 	file = c->backend;

@@ -16,7 +16,8 @@ struct device {
 	struct device_conf *conf; /* in force */
 	struct device_env env;
 
-	int lock_fd;  /* /run/ublkd/NAME/lock */
+	char *dir;    /* /run/ublkd/NAME */
+	int lock_fd;  /* lock in it */
 	int event_fd; /* from the queues */
 	int dev_fd;   /* char device */
 

@@ -58,6 +58,7 @@ struct backend_request device_backend_request(const struct device *d,
 {
 	return (struct backend_request){
 		.device = conf->name,
+		.dir = d->dir,
 		.conf = conf->backend,
 		.size_bytes = conf->size_bytes,
 		.logical_block_bytes = conf->logical_block_bytes,

@@ -41,6 +41,10 @@ int device_new(struct device_conf *conf, const struct device_env *env, struct de
 	d->conf = conf;
 	d->env = *env;
 	d->lock_fd = d->event_fd = d->dev_fd = -1;
+	if (asprintf(&d->dir, "%s/%s", state_dir(), conf->name) < 0) {
+		d->dir = NULL;
+		return log_error_errno(-ENOMEM, "cannot make a device: %m");
+	}
 	d->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (d->event_fd < 0)
 		return log_error_errno(-errno, "cannot make an eventfd for %s: %m", conf->name);
@@ -374,6 +378,7 @@ struct device *device_free(struct device *d)
 		close(d->event_fd);
 	device_conf_free(d->conf);
 	free(d->trouble);
+	free(d->dir);
 	free(d);
 	return NULL;
 }

@@ -18,6 +18,8 @@
 #include <string.h>
 
 #include "conf/nbd-uri.h"
+#include "conf/nbd-words.h"
+#include "conf/search.h"
 #include "util/unit-name.h"
 
 #define PLAN_DROP_IN "50-ublkd-generator.conf"
@@ -169,16 +171,37 @@ static void plan_put_wanted_mounts(struct plan_text *t, const char *path)
 	}
 }
 
-static void plan_put_backing(struct plan_text *t, const struct device_conf *c, bool manager)
+/* What the service works with in the file system. NULL without memory, which is kept as the error. */
+static char **plan_get_paths(struct plan_text *t, const struct device_conf *c)
 {
 	const struct file_conf *file = plan_file(c);
+	const struct nbd_conf *nbd = plan_nbd(c);
+	char **paths = NULL;
 
-	if (file && plan_is_device(file->path))
-		plan_put_backing_device(t, file->path, manager);
-	else if (file && manager)
-		plan_put_wanted_mounts(t, file->path);
-	else if (file)
-		plan_put_word(t, "RequiresMountsFor", "", file->path, "");
+	if (nbd) {
+		plan_keep_error(t, nbd_words_paths(nbd, &paths), "");
+		return paths;
+	}
+	paths = calloc(2, sizeof(*paths));
+	if (paths && file)
+		*paths = strdup(file->path);
+	if (!paths || (file && !*paths))
+		plan_keep_error(t, -ENOMEM, "");
+	return paths;
+}
+
+static void plan_put_backing(struct plan_text *t, const struct device_conf *c, bool manager)
+{
+	AUTO(conf_strv_free) char **paths = plan_get_paths(t, c);
+
+	for (char **path = paths; path && *path; path++) {
+		if (plan_is_device(*path))
+			plan_put_backing_device(t, *path, manager);
+		else if (manager)
+			plan_put_wanted_mounts(t, *path);
+		else
+			plan_put_word(t, "RequiresMountsFor", "", *path, "");
+	}
 }
 
 static void plan_put_order(struct plan_text *t, const struct plan_input *in, bool manager)
@@ -238,36 +261,43 @@ static void plan_put_home(struct plan_text *t, const char *path, const char *wri
 			fprintf(t->file, "ReadOnlyPaths=-%s\n", plan_homes[i]);
 }
 
-static void plan_put_access(struct plan_text *t, const struct device_conf *c)
+static void plan_put_path(struct plan_text *t, const struct device_conf *c, const char *name)
 {
 	const struct file_conf *file = plan_file(c);
 	AUTO_FREE char *path = NULL;
 
-	if (!file)
-		return;
-	if (plan_is_device(file->path)) {
-		plan_put_word(t, "DeviceAllow", "", file->path, c->read_only ? " r" : " rw");
+	if (plan_is_device(name)) {
+		plan_put_word(t, "DeviceAllow", "", name, c->read_only ? " r" : " rw");
 		return;
 	}
-	path = strdup(file->path);
+	path = strdup(name);
 	if (!path) {
 		plan_keep_error(t, -ENOMEM, "");
 		return;
 	}
 	/* What is to be made needs its directory. */
-	if (file->create != FILE_CREATE_NO)
+	if (file && file->create != FILE_CREATE_NO)
 		strrchr(path, '/')[strrchr(path, '/') == path] = '\0';
-	plan_put_home(t, file->path, c->read_only ? "" : path);
+	plan_put_home(t, name, c->read_only ? "" : path);
 	/* With "-", one that is not there is the server's to tell. */
 	if (!c->read_only)
 		plan_put_word(t, "ReadWritePaths", "-", path, "");
+}
+
+static bool plan_is_same_text(const char *a, const char *b)
+{
+	return strcmp(a ?: "", b ?: "") == 0;
 }
 
 /* The same twice would do no harm, but is not to be read twice by people. */
 static bool plan_is_same_backing(const struct device_conf *a, const struct device_conf *b)
 {
 	const struct file_conf *x = plan_file(a), *y = plan_file(b);
+	const struct nbd_conf *m = plan_nbd(a), *n = plan_nbd(b);
 
+	if (m && n)
+		return plan_is_same_text(m->command, n->command) &&
+		       plan_is_same_text(m->paths, n->paths) && a->read_only == b->read_only;
 	return x && y && strcmp(x->path, y->path) == 0 && a->read_only == b->read_only &&
 	       (x->create != FILE_CREATE_NO) == (y->create != FILE_CREATE_NO);
 }
@@ -279,14 +309,36 @@ static bool plan_has_nbd(const struct device_conf *c)
 	AUTO(nbd_uri_deinit) struct nbd_uri uri = {0};
 	const char *why;
 
-	if (!nbd || nbd_uri_parse(nbd->uri, &uri, &why) < 0)
+	if (!nbd || nbd->command || nbd_uri_parse(nbd->uri, &uri, &why) < 0)
 		return nbd; /* without memory, which plan_put_nbd() tells */
 	return uri.host || plan_is_in_home(uri.socket);
 }
 
 static bool plan_is_same_server(const struct device_conf *a, const struct device_conf *b)
 {
-	return plan_nbd(b) && strcmp(plan_nbd(a)->uri, plan_nbd(b)->uri) == 0;
+	const struct nbd_conf *m = plan_nbd(a), *n = plan_nbd(b);
+
+	return n && plan_is_same_text(m->uri, n->uri) &&
+	       plan_is_same_text(m->command, n->command) &&
+	       ((a->boot_options ^ b->boot_options) & BOOT_NETDEV) == 0;
+}
+
+static void plan_put_network(struct plan_text *t, const char *addresses)
+{
+	fputs("PrivateNetwork=no\nRestrictAddressFamilies=AF_INET AF_INET6\n", t->file);
+	fprintf(t->file, "IPAddressAllow=%s\n", addresses);
+}
+
+/*
+ * A program that is the server has to write out what it has when ours dies: it is told to end by
+ * that, and SIGKILL for all in the control group would come first. What it does on a network, if it
+ * does, only its user knows.
+ */
+static void plan_put_command(struct plan_text *t, const struct device_conf *c)
+{
+	fputs("KillMode=process\n", t->file);
+	if (c->boot_options & BOOT_NETDEV)
+		plan_put_network(t, "any");
 }
 
 /*
@@ -302,42 +354,62 @@ static void plan_put_nbd(struct plan_text *t, const struct device_conf *c)
 
 	if (!nbd)
 		return;
+	if (nbd->command) {
+		plan_put_command(t, c);
+		return;
+	}
 	plan_keep_error(t, nbd_uri_parse(nbd->uri, &uri, &why), "");
 	if (uri.socket)
 		plan_put_home(t, uri.socket, "");
-	if (!uri.host)
+	if (uri.host)
+		plan_put_network(t, inet_pton(AF_INET, uri.host, &addr) == 1 ||
+						    inet_pton(AF_INET6, uri.host, &addr) == 1 ||
+						    strcmp(uri.host, "localhost") == 0
+					    ? uri.host
+					    : "any");
+}
+
+/* So the server knows whether it was this sandbox that kept it from a file. */
+static void plan_put_variable(struct plan_text *t, char *const *a, char *const *b)
+{
+	AUTO_FREE char *value = NULL;
+	size_t len = 0;
+	FILE *f = open_memstream(&value, &len);
+
+	if (!f) {
+		plan_keep_error(t, -ENOMEM, "");
 		return;
-	fputs("PrivateNetwork=no\nRestrictAddressFamilies=AF_INET AF_INET6\n", t->file);
-	fprintf(t->file, "IPAddressAllow=%s\n",
-		inet_pton(AF_INET, uri.host, &addr) == 1 ||
-				inet_pton(AF_INET6, uri.host, &addr) == 1 ||
-				strcmp(uri.host, "localhost") == 0
-			? uri.host
-			: "any");
+	}
+	for (; a && *a; a++)
+		fprintf(f, ":%s", *a);
+	for (; b && *b; b++)
+		fprintf(f, ":%s", *b);
+	if (fclose(f) != 0)
+		plan_keep_error(t, -ENOMEM, "");
+	else
+		plan_put_word(t, "Environment", "UBLKD_SANDBOX=", value + 1, "");
 }
 
 static void plan_put_sandbox(struct plan_text *t, const struct plan_input *in)
 {
 	const struct device_conf *kept = plan_is_same_backing(in->conf, in->kept) ? NULL : in->kept;
-	const struct file_conf *a = plan_file(in->conf), *b = plan_file(kept);
-	AUTO_FREE char *paths =
-		plan_format("%s%s%s", a ? a->path : "", a && b ? ":" : "", b ? b->path : "");
+	AUTO(conf_strv_free) char **a = plan_get_paths(t, in->conf);
+	AUTO(conf_strv_free) char **b = plan_get_paths(t, kept);
+	const bool has_paths = (a && *a) || (b && *b);
 
-	if (!a && !b && !plan_has_nbd(in->conf) && !plan_has_nbd(in->kept))
+	if (!has_paths && !plan_has_nbd(in->conf) && !plan_has_nbd(in->kept))
 		return;
 	fputs("\n[Service]\n", t->file);
 	plan_put_nbd(t, in->conf ?: in->kept);
 	if (in->conf && (!plan_nbd(in->conf) || !plan_is_same_server(in->conf, in->kept)))
 		plan_put_nbd(t, in->kept);
-	if (!a && !b)
+	if (!has_paths)
 		return;
-	/* So the server knows whether it was this sandbox that kept it from a file. */
-	if (paths)
-		plan_put_word(t, "Environment", "UBLKD_SANDBOX=", paths, "");
-	else
-		plan_keep_error(t, -ENOMEM, "");
-	plan_put_access(t, in->conf);
-	plan_put_access(t, kept);
+	plan_put_variable(t, a, b);
+	for (char **path = a; path && *path; path++)
+		plan_put_path(t, in->conf, *path);
+	for (char **path = b; path && *path; path++)
+		plan_put_path(t, kept, *path);
 }
 
 static void plan_put_manager_network(struct plan_text *t, const struct plan_input *in)
