@@ -27,6 +27,8 @@ struct backend_request {
 	 * -ECANCELED. NULL: it never should. */
 	bool (*interrupt)(void *arg);
 	void *interrupt_arg;
+	/* Written when the device should ask: has_changed(). -1: nobody would. */
+	int event_fd;
 	int kept_fd; /* what get_kept_fd() of the predecessor gave; the backend dups it; -1: none */
 };
 

@@ -8,6 +8,9 @@ const struct backend_ops *const backends[] = {
 #ifdef HAVE_NBD
 	&nbd_backend,
 #endif
+#ifdef HAVE_RBD
+	&rbd_backend,
+#endif
 	NULL,
 };
 

@@ -10,6 +10,7 @@ extern const struct backend_ops null_backend;
 extern const struct backend_ops memory_backend;
 extern const struct backend_ops file_backend;
 extern const struct backend_ops nbd_backend; /* if the build has libnbd */
+extern const struct backend_ops rbd_backend; /* if the build has librbd */
 
 /* NULL: this build has no backend of that Type=. */
 const struct backend_ops *backend_find(const struct backend_conf_type *type);

@@ -10,6 +10,8 @@
 #include "conf/search.h"
 #include "util/parse.h"
 
+#define RBD_NAME_MAX 95 /* of an image, says librbd; each of the others may be as long */
+
 static const struct conf_key no_keys[] = {
 	{0},
 };
@@ -171,6 +173,43 @@ const struct backend_conf_type nbd_conf_type = {
 	.size = sizeof(struct nbd_conf),
 };
 
+#undef FIELD
+#define FIELD(field) CONF_FIELD(struct rbd_conf, field)
+
+static int conf_parse_rbd_name(const struct conf_value *v, const struct conf_key *key, void *field,
+			       struct conf_diag *diag)
+{
+	/* What stands between them where they are written in one: pool/namespace/image@snapshot. */
+	if (strpbrk(v->value, "/@")) {
+		conf_error(diag, &v->place,
+			   "\"%s\" has a / or @, which no name has: Pool=, Namespace=, Image= and "
+			   "Snapshot= have one name each",
+			   v->value);
+		return -EINVAL;
+	}
+	return conf_parse_string(v, key, field, diag);
+}
+
+static const struct conf_key rbd_keys[] = {
+	{"Pool", conf_parse_rbd_name, FIELD(pool), .max = RBD_NAME_MAX, .fallback = "rbd"},
+	{"Namespace", conf_parse_rbd_name, FIELD(namespace), .max = RBD_NAME_MAX},
+	{"Image", conf_parse_rbd_name, FIELD(image), .max = RBD_NAME_MAX, .required = true},
+	{"Snapshot", conf_parse_rbd_name, FIELD(snapshot), .max = RBD_NAME_MAX},
+	{"Conf", conf_parse_path, FIELD(conf), .fallback = "/etc/ceph/ceph.conf",
+	 .change = CONF_RESTART},
+	{"User", conf_parse_string, FIELD(user), .max = RBD_NAME_MAX, .fallback = "admin",
+	 .change = CONF_RESTART},
+	{"Timeout", conf_parse_duration, FIELD(timeout_ns), .names = infinity_names,
+	 .min = 1000000000, .fallback = "5min", .change = CONF_RESTART},
+	{0},
+};
+
+const struct backend_conf_type rbd_conf_type = {
+	.name = "rbd",
+	.keys = rbd_keys,
+	.size = sizeof(struct rbd_conf),
+};
+
 const struct backend_conf_type *const backend_conf_types[] = {
-	&null_conf_type, &memory_conf_type, &file_conf_type, &nbd_conf_type, NULL,
+	&null_conf_type, &memory_conf_type, &file_conf_type, &nbd_conf_type, &rbd_conf_type, NULL,
 };

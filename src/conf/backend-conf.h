@@ -50,6 +50,16 @@ struct nbd_conf {
 	uint64_t timeout_ns; /* 0: for ever */
 };
 
+struct rbd_conf {
+	char *pool;
+	char *namespace; /* NULL: none */
+	char *image;
+	char *snapshot; /* NULL: none */
+	char *conf;
+	char *user;
+	uint64_t timeout_ns; /* 0: for ever */
+};
+
 struct backend_conf_type {
 	const char *name;            /* value of Type= */
 	const struct conf_key *keys; /* beside Type=; a zeroed entry ends the table */
@@ -61,6 +71,7 @@ extern const struct backend_conf_type null_conf_type;
 extern const struct backend_conf_type memory_conf_type;
 extern const struct backend_conf_type file_conf_type;
 extern const struct backend_conf_type nbd_conf_type;
+extern const struct backend_conf_type rbd_conf_type;
 
 /* NULL-terminated. */
 extern const struct backend_conf_type *const backend_conf_types[];

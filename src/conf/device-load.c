@@ -183,6 +183,8 @@ static bool device_needs_network(const struct device_conf *c)
 {
 	const struct nbd_conf *nbd = c->backend;
 
+	if (c->backend_type == &rbd_conf_type)
+		return true;
 	return c->backend_type == &nbd_conf_type && nbd->uri && nbd_uri_is_remote(nbd->uri);
 }
 

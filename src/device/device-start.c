@@ -66,6 +66,7 @@ struct backend_request device_backend_request(const struct device *d,
 		.takeover = d->orphan,
 		.interrupt = d->env.interrupt,
 		.interrupt_arg = d->env.arg,
+		.event_fd = d->event_fd,
 		.kept_fd = -1,
 	};
 }

@@ -1,0 +1,344 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Type=rbd, with a Ceph cluster of one OSD: what requests do, and what becomes of them without it. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "backend/rbd.h"
+#include "backend/registry.h"
+#include "fake-queue.h"
+#include "util/clock.h"
+
+#define SIZE_BYTES (64ULL << 20)
+#define BUF_BYTES  (8U << 20)
+#define N_IOS      32
+#define IO_BYTES   4096
+#define MS         UINT64_C(1000000)
+
+static char dir[64], conf_path[96], cluster_dir[80];
+static const char *ceph_node, *self;
+
+struct fixture {
+	struct rbd_conf conf;
+	struct backend_request req;
+	struct backend *b;
+	struct limits limits;
+	struct queue q;
+	uint8_t *buf;
+	int event_fd;
+	struct fake_io ios[N_IOS];
+};
+
+/* ---- the cluster ---- */
+
+/* By the shell. Its exit status. */
+__attribute__((format(printf, 1, 2))) static int run(const char *format, ...)
+{
+	char line[512];
+	va_list args;
+	int status;
+
+	va_start(args, format);
+	vsnprintf(line, sizeof(line), format, args);
+	va_end(args);
+	status = system(line); /* NOLINT */
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void node(const char *verb)
+{
+	assert_int_equal(run("%s %s %s", ceph_node, cluster_dir, verb), 0);
+}
+
+#define RBD(...)  assert_int_equal(run("rbd --no-progress " __VA_ARGS__), 0)
+#define CEPH(...) assert_int_equal(run("ceph " __VA_ARGS__), 0)
+
+static int setup_cluster(void **state)
+{
+	snprintf(cluster_dir, sizeof(cluster_dir), "%s/cluster", dir);
+	snprintf(conf_path, sizeof(conf_path), "%s/ceph.conf", cluster_dir);
+	setenv("CEPH_CONF", conf_path, 1);
+	node("start");
+	return 0;
+}
+
+static int teardown_cluster(void **state)
+{
+	(void)run("%s %s stop", ceph_node, cluster_dir);
+	return 0;
+}
+
+/* ---- fixture ---- */
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	assert_non_null(f);
+	f->buf = mmap(NULL, BUF_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	assert_ptr_not_equal(f->buf, MAP_FAILED);
+	f->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	assert_true(f->event_fd >= 0);
+	RBD("create rbd/img --size 64M");
+	f->conf = (struct rbd_conf){.pool = (char *)"rbd",
+				    .image = (char *)"img",
+				    .conf = conf_path,
+				    .user = (char *)"ublk",
+				    .timeout_ns = 60 * RBD_NS_PER_S};
+	f->req = (struct backend_request){
+		.device = "unit", .conf = &f->conf, .kept_fd = -1, .event_fd = f->event_fd};
+	*state = f;
+	return 0;
+}
+
+static void stop(struct fixture *f)
+{
+	if (!f->b)
+		return;
+	fake_queue_stop(&f->q);
+	f->b = rbd_backend.close(f->b);
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	stop(f);
+	RBD("snap purge rbd/img");
+	RBD("rm rbd/img");
+	munmap(f->buf, BUF_BYTES);
+	close(f->event_fd);
+	free(f);
+	return 0;
+}
+
+static void start(struct fixture *f)
+{
+	assert_int_equal(rbd_backend.open(&f->req, &f->b, &f->limits), 0);
+	fake_queue_start(&f->q, &rbd_backend, f->b);
+}
+
+static int do_io(struct fixture *f, enum io_op op, uint32_t flags, uint64_t offset, uint64_t len)
+{
+	return fake_queue_do(&f->q, op, flags, offset, len, f->buf);
+}
+
+static void fill(struct fixture *f, uint64_t offset, uint64_t len, int byte)
+{
+	memset(f->buf, byte, len);
+	assert_int_equal(do_io(f, IO_WRITE, 0, offset, len), 0);
+}
+
+static void expect(struct fixture *f, uint64_t offset, uint64_t len, int byte)
+{
+	memset(f->buf, ~byte, len);
+	assert_int_equal(do_io(f, IO_READ, 0, offset, len), 0);
+	for (uint64_t i = 0; i < len; i++)
+		assert_int_equal(f->buf[i], (uint8_t)byte);
+}
+
+/* One block each, with its number and @byte, all in objects of their own. */
+static void submit_all(struct fixture *f, enum io_op op, int byte)
+{
+	for (unsigned i = 0; i < N_IOS; i++) {
+		uint8_t *buf = f->buf + (size_t)i * IO_BYTES;
+
+		memset(buf, op == IO_WRITE ? byte : 0, IO_BYTES);
+		if (op == IO_WRITE)
+			buf[17] = (uint8_t)i;
+		f->ios[i] = (struct fake_io){.io = {.op = op,
+						    .offset_bytes = i * (SIZE_BYTES / N_IOS),
+						    .len_bytes = IO_BYTES,
+						    .buf = buf}};
+		fake_queue_submit(&f->q, &f->ios[i]);
+	}
+}
+
+static void all_have(struct fixture *f, int r)
+{
+	fake_queue_run(&f->q);
+	for (unsigned i = 0; i < N_IOS; i++)
+		assert_int_equal(f->ios[i].res, r);
+}
+
+static void expect_all(struct fixture *f, int byte)
+{
+	submit_all(f, IO_READ, 0);
+	all_have(f, 0);
+	for (unsigned i = 0; i < N_IOS; i++) {
+		const uint8_t *buf = f->buf + (size_t)i * IO_BYTES;
+
+		assert_int_equal(buf[17], i);
+		assert_int_equal(buf[0], byte);
+		assert_int_equal(buf[IO_BYTES - 1], byte);
+	}
+}
+
+static void wait_reachable(struct fixture *f, bool reachable)
+{
+	while (f->q.unreachable == reachable)
+		fake_queue_look(&f->q, 1);
+}
+
+/* ---- requests ---- */
+
+static void test_requests_do_what_they_say(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f);
+	assert_int_equal(f->limits.size_bytes, SIZE_BYTES);
+	assert_int_equal(f->limits.logical_block_bytes, 512);
+	assert_true(f->limits.write_cache && !f->limits.fua && !f->limits.read_only);
+	assert_int_equal(f->limits.io_opt_bytes, 4 << 20);
+	assert_string_equal(rbd_backend.get_target(f->b), "rbd/img");
+	expect(f, 0, BUF_BYTES, 0);
+	fill(f, 4096, BUF_BYTES, 0x11); /* over three objects */
+	expect(f, 4096, BUF_BYTES, 0x11);
+	fill(f, 512, 512, 0x12);
+	expect(f, 512, 512, 0x12);
+	expect(f, 1024, 3072, 0);
+	assert_int_equal(do_io(f, IO_FLUSH, 0, 0, 0), 0);
+	assert_int_equal(do_io(f, IO_WRITE_ZEROES, IO_NOUNMAP, 8192, 8192), 0);
+	assert_int_equal(do_io(f, IO_WRITE_ZEROES, 0, 16384, 8192), 0);
+	expect(f, 8192, 16384, 0);
+	expect(f, 24576, 4096, 0x11);
+	assert_int_equal(do_io(f, IO_DISCARD, 0, 4 << 20, 4 << 20), 0);
+	expect(f, 4 << 20, 4 << 20, 0); /* a whole object, which is not there any more */
+	expect(f, (4 << 20) - 4096, 4096, 0x11);
+	expect(f, 8 << 20, 4096, 0x11);
+	assert_int_equal(rbd_backend.flush(f->b), 0);
+}
+
+static void test_many_at_once(void **state)
+{
+	struct fixture *f = *state;
+	struct queue other = {.id = 1};
+
+	start(f);
+	fake_queue_start(&other, &rbd_backend, f->b);
+	for (int i = 0; i < 20; i++) {
+		submit_all(f, IO_WRITE, 0x20 + i);
+		all_have(f, 0);
+		expect_all(f, 0x20 + i);
+	}
+	assert_int_equal(fake_queue_do(&other, IO_READ, 0, 0, IO_BYTES, f->buf), 0);
+	assert_int_equal(f->buf[0], 0x20 + 19);
+	fake_queue_stop(&other);
+	assert_false(f->q.unreachable);
+	stop(f);
+	start(f);
+	expect_all(f, 0x20 + 19);
+}
+
+static void test_definition_has_to_fit(void **state)
+{
+	struct fixture *f = *state;
+
+	f->req.size_bytes = SIZE_BYTES + 4096;
+	assert_int_equal(rbd_backend.open(&f->req, &f->b, &f->limits), -EINVAL);
+	f->conf.image = (char *)"other";
+	assert_int_equal(rbd_backend.open(&f->req, &f->b, &f->limits), -ENOENT);
+	f->conf.pool = (char *)"other";
+	assert_int_equal(rbd_backend.open(&f->req, &f->b, &f->limits), -ENOENT);
+	f->conf.conf = (char *)"/nowhere/ceph.conf";
+	assert_int_equal(rbd_backend.open(&f->req, &f->b, &f->limits), -ENOENT);
+	f->conf.conf = conf_path;
+	f->conf.user = (char *)"nobody";
+	assert_true(rbd_backend.open(&f->req, &f->b, &f->limits) < 0);
+	assert_null(f->b);
+}
+
+static void test_snapshot_is_what_was(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f);
+	submit_all(f, IO_WRITE, 0x31);
+	all_have(f, 0);
+	RBD("snap create rbd/img@s");
+	submit_all(f, IO_WRITE, 0x32);
+	all_have(f, 0);
+	stop(f);
+	f->conf.snapshot = (char *)"s";
+	start(f);
+	assert_true(f->limits.read_only && !f->limits.write_cache);
+	assert_int_equal(f->limits.max_discard_bytes, 0);
+	assert_string_equal(rbd_backend.get_target(f->b), "rbd/img@s");
+	expect_all(f, 0x31);
+	stop(f);
+	f->conf.snapshot = NULL;
+	f->req.read_only = true;
+	start(f);
+	assert_true(f->limits.read_only);
+	expect_all(f, 0x32);
+}
+
+/* ---- without the cluster ---- */
+
+static void test_requests_wait_for_an_osd(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f);
+	submit_all(f, IO_WRITE, 0x40);
+	all_have(f, 0);
+	assert_int_equal(do_io(f, IO_FLUSH, 0, 0, 0), 0);
+	node("kill-osd");
+	submit_all(f, IO_READ, 0);
+	wait_reachable(f, false);
+	assert_int_equal(f->q.n_inflight, N_IOS);
+	assert_string_equal(rbd_backend.get_trouble(f->b),
+			    "no answer from the cluster that has rbd/img");
+	node("start-osd");
+	all_have(f, 0);
+	assert_false(f->q.unreachable);
+	expect_all(f, 0x40);
+	submit_all(f, IO_WRITE, 0x41);
+	all_have(f, 0);
+	assert_int_equal(do_io(f, IO_FLUSH, 0, 0, 0), 0);
+	expect_all(f, 0x41);
+}
+
+static const struct CMUnitTest tests[] = {
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	T(test_requests_do_what_they_say), T(test_many_at_once),
+	T(test_definition_has_to_fit),     T(test_snapshot_is_what_was),
+	T(test_requests_wait_for_an_osd),
+#undef T
+};
+
+int main(int argc, char **argv)
+{
+	int r;
+
+	self = argv[0];
+	ceph_node = argv[1];
+	if (run("command -v ceph-mon ceph-osd rbd >/dev/null") != 0) {
+		fprintf(stderr, "skipped: there are no ceph-mon, ceph-osd and rbd\n");
+		return 77;
+	}
+	snprintf(dir, sizeof(dir), "/var/tmp/test-rbd.XXXXXX");
+	if (!mkdtemp(dir)) {
+		perror(dir);
+		return 1;
+	}
+	cmocka_set_test_filter(getenv("TEST_FILTER"));
+	r = cmocka_run_group_tests(tests, setup_cluster, teardown_cluster);
+	rmdir(dir);
+	return r;
+}
