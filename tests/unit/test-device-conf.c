@@ -559,7 +559,7 @@ static void test_samples_are_right(void **state)
 		n++;
 	}
 	closedir(d);
-	assert_int_equal(n, 6);
+	assert_int_equal(n, 7);
 	write_daemon_sample();
 	assert_int_equal(daemon_conf_load(&diag, &daemon), 0);
 	assert_int_equal(daemon.log_level, LOG_INFO);
