@@ -1,5 +1,5 @@
 # guest: full
-# rows-short: 2 3
+# rows-short: 3
 # timeout: 240
 # ublkctl apply makes what runs what the files say: start, reload, stop and start, stop, the manager; a second run has
 # nothing to do. What is in use is not stopped, and what says Autostart=no is left alone.

@@ -1,5 +1,5 @@
 # guest: full
-# rows-short: 1 3
+# rows-short: 3
 # timeout: 90
 # ublkctl doctor has nothing to complain of where all is well, and finds what is broken on purpose, each with its exit
 # status: a masked rule, io_uring forbidden, a loop device over the image, a definition with errors; 3 for other users.

@@ -1,6 +1,6 @@
 # guest: full
 # rows: 1 2 3
-# rows-short: 1 3
+# rows-short: 3
 # timeout: 400
 # After a daemon-reload a plain line of fstab starts the server of a new definition, and its sandbox is
 # open for what the definition names; before, the start says that it is due. Files with errors are

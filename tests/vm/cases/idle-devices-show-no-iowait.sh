@@ -1,5 +1,6 @@
 # guest: mini
 # rows: 1 2 3
+# rows-short: 1 2
 # timeout: 90
 # Threads that wait for requests are idle, before the first request and again after some: no iowait, no I/O pressure,
 # and nothing wakes them up but a beat in ten seconds, and a worker of the kernel's own in five.

@@ -1,4 +1,5 @@
 # guest: mini
+# rows-short: 2
 # timeout: 120
 # [Recovery] Mode=: what users get whose requests were with a server that died, what those get who come while there is
 # none, and that all is well when there is the next one. A stop is no death: what the page cache holds is written back

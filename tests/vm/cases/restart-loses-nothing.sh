@@ -1,5 +1,6 @@
 # guest: full
 # rows: 2 3
+# rows-short: 2
 # timeout: 400
 # timeout-long: 2400
 # `systemctl restart` under a file system in use, with the same binary and with a replaced one: the mount stays, nobody

@@ -1,5 +1,5 @@
 # guest: full
-# rows-short: 2 3
+# rows-short: 2
 # timeout: 180
 # ublkctl stop takes down mounts, swap, a loop device and a ublk device with an image there, top first; it refuses
 # without a terminal or --yes, shows the plan with --dry-run, and stops nothing that a process holds.

@@ -1,5 +1,6 @@
 # guest: mini
 # rows: 1 2
+# rows-short: 1
 # timeout: 180
 # timeout-long: 7200
 # Devices that are made, used for a moment and stopped, as fast as it goes: one after the other, with I/O that goes on

@@ -1,4 +1,5 @@
 # guest: mini
+# rows-short: 1
 # timeout: 150
 # A server that takes over a device in use gives it the shape that it had, whatever has become of its definition and of
 # what is in /run. It takes what can change, names what cannot, and where it cannot go on it says why and touches

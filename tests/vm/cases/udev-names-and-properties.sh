@@ -1,5 +1,5 @@
 # guest: full
-# rows-short: 1 3
+# rows-short: 3
 # timeout: 120
 # udev gives a device and its partitions their names, owner, mode and properties, finds the file
 # systems on them, and takes all of it back at the end. The same with a udev that does not know
