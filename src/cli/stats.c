@@ -158,7 +158,7 @@ static int fleet_add_line(struct table *t, const struct device_figures *d)
 		[FLEET_WRITE_P999] = cell_percentile(f, stats_class(IO_WRITE), 999, b[9]),
 		[FLEET_OTHERS] =
 			cell_count(figures_count(f) - read->count - write->count, ns, b[10]),
-		[FLEET_ERRORS] = cell_number(errors, b[11]),
+		[FLEET_ERRORS] = cell_count(errors, ns, b[11]),
 		[FLEET_IN_FLIGHT] = cell_number(f->in_flight, b[12]),
 		[FLEET_RECOVERIES] = cell_number(d->device.recoveries, b[13]),
 	};
@@ -188,7 +188,7 @@ static int op_add_line(struct table *t, const struct device_figures *d, enum io_
 		[OP_NAME] = io_op_to_string(op),
 		[OP_COUNT] = cell_count(o->count, d->interval_ns, b[0]),
 		[OP_BYTES] = cell_bytes(o->bytes, d->interval_ns, b[1]),
-		[OP_ERRORS] = cell_number(o->errors, b[2]),
+		[OP_ERRORS] = cell_count(o->errors, d->interval_ns, b[2]),
 	};
 
 	if (o->count > 0) {
@@ -230,7 +230,7 @@ static int device_print_queues(const struct device_figures *d, const struct cli 
 			[QUEUE_REQUESTS] = cell_count(figures_count(f), ns, b[2]),
 			[QUEUE_READ] = cell_bytes(f->op[IO_READ].bytes, ns, b[3]),
 			[QUEUE_WRITTEN] = cell_bytes(f->op[IO_WRITE].bytes, ns, b[4]),
-			[QUEUE_ERRORS] = cell_number(figures_errors(f), b[5]),
+			[QUEUE_ERRORS] = cell_count(figures_errors(f), ns, b[5]),
 			[QUEUE_IN_FLIGHT] = cell_number(f->in_flight, b[6]),
 			[QUEUE_READ_P99] = cell_percentile(f, stats_class(IO_READ), 990, b[7]),
 			[QUEUE_WRITE_P99] = cell_percentile(f, stats_class(IO_WRITE), 990, b[8]),
