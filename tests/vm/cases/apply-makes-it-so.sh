@@ -49,6 +49,36 @@ ublkctl apply
 [[ $(ublkctl status two --json | jq .depth) =~ ^1[67]$ ]]
 nothing_is_left
 
+# What the next server can take is a restart, and one that was lost is a start: who has the device open goes on. A run
+# for another device does not touch it.
+exec 3</dev/ublk/two
+main_pid() { systemctl show -P MainPID ublk@two.service; }
+pid=$(main_pid)
+put two '[Queues]' Depth=16 '[Fault]' Latency=1ms
+does 'two=restart'
+[[ $(ublkctl apply one nowhere --json | jq -r '[.devices[] | .name + "=" + .action] | join(" ")') == 'one=nothing nowhere=nothing' ]]
+[[ $(main_pid) == "$pid" ]]
+ublkctl apply
+[[ $(main_pid) != "$pid" ]]
+nothing_is_left
+at_exit rm -rf /run/systemd/system/ublk@two.service.d
+mkdir -p /run/systemd/system/ublk@two.service.d
+printf '[Service]\nRestart=no\n' >/run/systemd/system/ublk@two.service.d/50-test.conf
+systemctl daemon-reload
+kill -KILL "$(main_pid)"
+is_given_up() {
+	[[ $(systemctl show -P ActiveState ublk@two.service ublk-reap@two.service | paste -sd ' ') == 'failed  inactive' ]]
+}
+wait_until 60 is_given_up
+[[ $(ublkctl list --json | jq -r '.[] | select(.name == "two") | .state') == quiesced ]]
+does 'two=start'
+timeout 60 dd if=/dev/ublk/two of=/dev/null bs=4096 count=1 iflag=direct status=none & # waits
+reader=$!
+ublkctl apply two | grep 'two: start (ublk@two.service): it has lost its server'
+wait "$reader"
+nothing_is_left
+exec 3<&-
+
 # an error in one definition is told, and stops nothing
 echo 'Depth=yes' >>/etc/ublk/one.conf
 rm /etc/ublk/two.conf
