@@ -142,6 +142,7 @@ static struct device_conf *device_load_kept(const struct device *d)
 static int device_adopt_conf(struct device *d, struct device_conf *kept)
 {
 	AUTO(conf_changes_deinit) struct conf_changes *changes = &(struct conf_changes){0};
+	char *path = kept->path;
 	int r;
 
 	/* The size is the kernel's; a reload makes it larger. */
@@ -152,6 +153,8 @@ static int device_adopt_conf(struct device *d, struct device_conf *kept)
 	r = device_conf_adopt(kept, d->conf, CONF_RESTART, changes);
 	if (r < 0)
 		return log_error_errno(r, "cannot merge the definitions of %s: %m", kept->name);
+	kept->path = d->conf->path; /* it is to be changed there, not in what was kept */
+	d->conf->path = path;
 	device_conf_free(d->conf);
 	d->conf = kept;
 	if (changes->stop)
