@@ -10,7 +10,8 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "backend/nbd.h"
+#include "backend/nbd-lib.h"
+#include "util/cleanup.h"
 #include "util/log.h"
 
 #define NBD_SONAME "libnbd.so.0"
@@ -22,6 +23,7 @@ static const struct {
 	size_t at; /* of the field */
 } nbd_lib_functions[] = {
 	{"nbd_aio_connect", offsetof(struct nbd_lib, aio_connect)},
+	{"nbd_aio_connect_tcp", offsetof(struct nbd_lib, aio_connect_tcp)},
 	{"nbd_aio_disconnect", offsetof(struct nbd_lib, aio_disconnect)},
 	{"nbd_aio_flush", offsetof(struct nbd_lib, aio_flush)},
 	{"nbd_aio_get_direction", offsetof(struct nbd_lib, aio_get_direction)},
@@ -44,11 +46,18 @@ static const struct {
 	{"nbd_create", offsetof(struct nbd_lib, create)},
 	{"nbd_get_block_size", offsetof(struct nbd_lib, get_block_size)},
 	{"nbd_get_errno", offsetof(struct nbd_lib, get_errno)},
+	{"nbd_get_error", offsetof(struct nbd_lib, get_error)},
 	{"nbd_get_size", offsetof(struct nbd_lib, get_size)},
 	{"nbd_is_read_only", offsetof(struct nbd_lib, is_read_only)},
 	{"nbd_is_rotational", offsetof(struct nbd_lib, is_rotational)},
 	{"nbd_set_export_name", offsetof(struct nbd_lib, set_export_name)},
 	{"nbd_set_pread_initialize", offsetof(struct nbd_lib, set_pread_initialize)},
+	{"nbd_set_tls", offsetof(struct nbd_lib, set_tls)},
+	{"nbd_set_tls_certificates", offsetof(struct nbd_lib, set_tls_certificates)},
+	{"nbd_set_tls_hostname", offsetof(struct nbd_lib, set_tls_hostname)},
+	{"nbd_set_tls_psk_file", offsetof(struct nbd_lib, set_tls_psk_file)},
+	{"nbd_set_tls_username", offsetof(struct nbd_lib, set_tls_username)},
+	{"nbd_set_tls_verify_peer", offsetof(struct nbd_lib, set_tls_verify_peer)},
 };
 
 static int nbd_lib_fill(void *so)
@@ -58,7 +67,7 @@ static int nbd_lib_fill(void *so)
 	for (size_t i = 0; i < ARRAY_SIZE(nbd_lib_functions); i++) {
 		void *f = dlsym(so, nbd_lib_functions[i].name);
 
-		if (!f)
+		if (!f && nbd_lib_functions[i].at != offsetof(struct nbd_lib, set_tls_hostname))
 			return -ENOSYS;
 		memcpy((char *)&lib + nbd_lib_functions[i].at, &f, sizeof(f));
 	}
@@ -86,4 +95,11 @@ int nbd_lib_load(void)
 	}
 	pthread_mutex_unlock(&lock);
 	return r < 0 ? -EOPNOTSUPP : 0;
+}
+
+int nbd_errno(void)
+{
+	int r = nbd_lib.get_errno();
+
+	return r > 0 ? r : EIO;
 }

@@ -4,6 +4,7 @@
  * connection, on the queue's thread, which does not wait for name servers.
  */
 #include <errno.h>
+#include <linux/vm_sockets.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -23,13 +24,6 @@
 #define NBD_KEEP_EVERY_S 5
 #define NBD_KEEP_TRIES   4
 #define NBD_UNACKED_MS   30000
-
-int nbd_errno(void)
-{
-	int r = nbd_lib.get_errno();
-
-	return r > 0 ? r : EIO;
-}
 
 static int nbd_server_resolve_host(struct backend *b)
 {
@@ -58,6 +52,15 @@ static int nbd_server_resolve_host(struct backend *b)
 	return b->n_addresses > 0 ? 0 : -ENXIO;
 }
 
+static void nbd_server_resolve_vsock(struct backend *b)
+{
+	struct sockaddr_vm *vm = (struct sockaddr_vm *)(void *)&b->addresses[0].addr;
+
+	*vm = (struct sockaddr_vm){
+		.svm_family = AF_VSOCK, .svm_cid = b->uri.cid, .svm_port = b->uri.vsock_port};
+	b->addresses[0].len = sizeof(*vm);
+}
+
 int nbd_server_resolve(struct backend *b)
 {
 	struct sockaddr_un *un = (struct sockaddr_un *)(void *)&b->addresses[0].addr;
@@ -65,28 +68,44 @@ int nbd_server_resolve(struct backend *b)
 	if (b->uri.host)
 		return nbd_server_resolve_host(b);
 	b->n_addresses = 1;
+	if (b->uri.vsock) {
+		nbd_server_resolve_vsock(b);
+		return 0;
+	}
+	b->addresses[0].len = sizeof(*un);
 	if (b->command) {
 		*un = *nbd_command_get_address(b->command);
-		b->addresses[0].len = sizeof(*un);
 		return 0;
 	}
 	un->sun_family = AF_UNIX;
 	strcpy(un->sun_path, b->uri.socket); /* its length was checked with the definition */
-	b->addresses[0].len = sizeof(*un);
 	return 0;
+}
+
+/* Begins. 0 or -1. */
+static int nbd_server_aim(const struct backend *b, unsigned address, struct nbd_handle *h)
+{
+	const struct nbd_address *a = &b->addresses[address % b->n_addresses];
+
+	/* It looks the name up, whatever we know. */
+	if (nbd_tls_needs_name(&b->tls))
+		return nbd_lib.aio_connect_tcp(h, b->uri.host, b->uri.port);
+	return nbd_lib.aio_connect(h, (const struct sockaddr *)&a->addr, a->len);
 }
 
 int nbd_server_begin(const struct backend *b, unsigned address, struct nbd_handle **ret)
 {
-	const struct nbd_address *a = &b->addresses[address % b->n_addresses];
 	AUTO(nbd_server_leave) struct nbd_handle *h = nbd_lib.create();
+	int r;
 
 	if (!h)
 		return -nbd_errno();
+	r = nbd_tls_apply(&b->tls, h);
+	if (r < 0)
+		return r;
 	/* Whatever a server does not send of a READ is an error, so nothing shows through. */
 	if (nbd_lib.set_export_name(h, b->uri.export) < 0 ||
-	    nbd_lib.set_pread_initialize(h, false) < 0 ||
-	    nbd_lib.aio_connect(h, (const struct sockaddr *)&a->addr, a->len) < 0)
+	    nbd_lib.set_pread_initialize(h, false) < 0 || nbd_server_aim(b, address, h) < 0)
 		return -nbd_errno();
 	*ret = TAKE_PTR(h);
 	return 0;

@@ -38,6 +38,7 @@ static struct backend *nbd_backend_close(struct backend *b)
 		return NULL;
 	nbd_server_leave(atomic_exchange(&b->spare, NULL));
 	nbd_command_stop(b->command);
+	nbd_tls_deinit(&b->tls);
 	nbd_uri_deinit(&b->uri);
 	free(b->text);
 	free(b);
@@ -126,7 +127,8 @@ static int nbd_backend_connect(struct backend *b, const struct backend_request *
 			return nbd_backend_log_command(b, req);
 		if (!nbd_backend_may_come(r))
 			return log_message(MESSAGE_BACKING_FAILED, LOG_ERR, r,
-					   "cannot connect to %s: %m", b->text);
+					   "cannot connect to %s: %s", b->text,
+					   nbd_lib.get_error() ?: strerror(-r));
 		if (b->timeout_ns > 0 && clock_now_ns() - start_ns >= b->timeout_ns)
 			return log_message(MESSAGE_BACKING_FAILED, LOG_ERR, r,
 					   "cannot connect to %s within Timeout=: %m", b->text);
@@ -206,7 +208,7 @@ static int nbd_backend_take_conf(struct backend *b, const struct nbd_conf *conf)
 	}
 	b->text = strdup(text);
 	b->timeout_ns = conf->timeout_ns;
-	return b->text && b->uri.export ? 0 : -ENOMEM;
+	return b->text && b->uri.export ? nbd_tls_init(&b->tls, conf, &b->uri) : -ENOMEM;
 }
 
 static int nbd_backend_open(const struct backend_request *req, struct backend **ret,
@@ -223,6 +225,9 @@ static int nbd_backend_open(const struct backend_request *req, struct backend **
 	r = b ? nbd_backend_take_conf(b, conf) : -ENOMEM;
 	if (r < 0)
 		return log_error_errno(r, "cannot use %s: %m", conf->uri ?: conf->command);
+	r = nbd_tls_check(&b->tls);
+	if (r < 0)
+		return r;
 	if (conf->command) {
 		r = nbd_command_start(req, conf->command, &b->command);
 		if (r < 0)

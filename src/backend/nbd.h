@@ -6,6 +6,7 @@
  *	nbd-lib.c	the library
  *	nbd-command.c	the server, where it is a program that we start
  *	nbd-server.c	the server: its addresses, how a connection begins, what it offers
+ *	nbd-tls.c	how it is secured
  *	nbd-proof.c	what it has acknowledged, to tell it from another one when it comes back
  *	nbd-link.c	the connection of a queue, which may be lost and found again
  *	nbd.c		requests, and the backend as the device sees it
@@ -13,13 +14,14 @@
  * Threads: the main one until the queues start and when they have ended; between that each queue has
  * its link, and they share the proof and the trouble.
  */
-#include <libnbd.h>
 #include <stdatomic.h>
 #include <sys/socket.h>
 
 #include "backend/backend.h"
 #include "backend/nbd-command.h"
+#include "backend/nbd-lib.h"
 #include "backend/nbd-proof.h"
+#include "backend/nbd-tls.h"
 #include "conf/nbd-uri.h"
 #include "ring/event.h"
 #include "ring/queue.h"
@@ -29,44 +31,6 @@
 /* What a server takes in one request that does not say it, by the protocol. */
 #define NBD_DEFAULT_MAX_BYTES (32U << 20)
 #define NBD_NS_PER_S          1000000000ULL
-
-/* ---- nbd-lib.c ---- */
-
-/* What is used of the library. Filled by nbd_lib_load(), and the same for all from then on. */
-struct nbd_lib {
-	__typeof__(&nbd_aio_connect) aio_connect;
-	__typeof__(&nbd_aio_disconnect) aio_disconnect;
-	__typeof__(&nbd_aio_flush) aio_flush;
-	__typeof__(&nbd_aio_get_direction) aio_get_direction;
-	__typeof__(&nbd_aio_get_fd) aio_get_fd;
-	__typeof__(&nbd_aio_is_closed) aio_is_closed;
-	__typeof__(&nbd_aio_is_dead) aio_is_dead;
-	__typeof__(&nbd_aio_is_ready) aio_is_ready;
-	__typeof__(&nbd_aio_notify_read) aio_notify_read;
-	__typeof__(&nbd_aio_notify_write) aio_notify_write;
-	__typeof__(&nbd_aio_pread) aio_pread;
-	__typeof__(&nbd_aio_pwrite) aio_pwrite;
-	__typeof__(&nbd_aio_trim) aio_trim;
-	__typeof__(&nbd_aio_zero) aio_zero;
-	__typeof__(&nbd_can_flush) can_flush;
-	__typeof__(&nbd_can_fua) can_fua;
-	__typeof__(&nbd_can_multi_conn) can_multi_conn;
-	__typeof__(&nbd_can_trim) can_trim;
-	__typeof__(&nbd_can_zero) can_zero;
-	__typeof__(&nbd_close) close;
-	__typeof__(&nbd_create) create;
-	__typeof__(&nbd_get_block_size) get_block_size;
-	__typeof__(&nbd_get_errno) get_errno;
-	__typeof__(&nbd_get_size) get_size;
-	__typeof__(&nbd_is_read_only) is_read_only;
-	__typeof__(&nbd_is_rotational) is_rotational;
-	__typeof__(&nbd_set_export_name) set_export_name;
-	__typeof__(&nbd_set_pread_initialize) set_pread_initialize;
-};
-extern struct nbd_lib nbd_lib;
-
-/* Logging. Before anything else of it. 0 or -EOPNOTSUPP. */
-int nbd_lib_load(void);
 
 /* ---- nbd-server.c ---- */
 
@@ -99,6 +63,7 @@ enum nbd_trouble {
 
 struct backend {
 	struct nbd_uri uri;
+	struct nbd_tls tls;
 	struct nbd_command *command; /* NULL: it is somewhere else */
 	char *text;                  /* for people */
 	uint64_t timeout_ns;
@@ -113,9 +78,6 @@ struct backend {
 	_Atomic int trouble_errno;
 	char trouble_text[320]; /* main thread */
 };
-
-/* Of a function that has failed: never 0. */
-int nbd_errno(void);
 
 /* Silent. Looks up the host. 0, or -errno: -ENXIO: no such name. */
 int nbd_server_resolve(struct backend *b);

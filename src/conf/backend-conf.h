@@ -43,10 +43,14 @@ struct file_conf {
 };
 
 struct nbd_conf {
-	char *uri;           /* NULL: the server is a program */
-	char *command;       /* NULL: it is somewhere else */
-	char *paths;         /* of the program; NULL: those that it is given */
-	char *export;        /* NULL: the one of the URI, or the server's own choice */
+	char *uri;              /* NULL: the server is a program */
+	char *command;          /* NULL: it is somewhere else */
+	char *paths;            /* of the program; NULL: those that it is given */
+	char *export;           /* NULL: the one of the URI, or the server's own choice */
+	char *tls_certificates; /* directory; NULL: those that the system trusts, and none of our own */
+	char *tls_psk_file;     /* NULL: certificates */
+	char *tls_username;     /* whose key of that file; NULL: root's */
+	char *tls_hostname;     /* in the server's certificate; NULL: the host of the URI */
 	uint64_t timeout_ns; /* 0: for ever */
 };
 

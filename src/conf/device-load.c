@@ -130,6 +130,31 @@ static void device_verify_sizes(const struct device_conf *c, const struct device
 			   format_size(c->max_io_bytes, text[0]), format_size(page_bytes, text[1]));
 }
 
+/* Nothing is sent in the clear that was meant not to be, and to nobody whose name is not known. */
+static void device_verify_tls(const struct nbd_conf *nbd, const struct nbd_uri *uri,
+			      const struct device_docs *docs, struct conf_diag *diag)
+{
+	const char *const values[] = {nbd->tls_certificates, nbd->tls_psk_file, nbd->tls_username,
+				      nbd->tls_hostname};
+	static const char *const keys[] = {"TlsCertificates", "TlsPskFile", "TlsUsername",
+					   "TlsHostname"};
+	struct conf_place place;
+
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+		place = device_place(docs, "Backend", keys[i]);
+		if (values[i] && !uri->tls)
+			conf_error(diag, &place, "is for URIs with TLS, that begin with nbds");
+		else if (values[i] && i != 1 && (i == 2) != (nbd->tls_psk_file != NULL))
+			conf_error(diag, &place, "is %s TlsPskFile=",
+				   i == 2 ? "only for" : "for certificates, and there is");
+	}
+	place = device_place(docs, "Backend", "Uri");
+	if (uri->tls && !uri->host && !nbd->tls_psk_file && !nbd->tls_hostname)
+		conf_error(diag, &place,
+			   "names no host, so that it takes TlsHostname= to know whose "
+			   "certificate is the right one");
+}
+
 /* Which of its keys go together. */
 static void device_verify_nbd(const struct nbd_conf *nbd, const struct device_docs *docs,
 			      struct conf_diag *diag)
@@ -149,10 +174,14 @@ static void device_verify_nbd(const struct nbd_conf *nbd, const struct device_do
 		place = device_place(docs, "Backend", "Paths");
 		conf_error(diag, &place, "is for Command= only");
 	}
-	if (nbd->export && nbd->uri && nbd_uri_parse(nbd->uri, &uri, &why) == 0 && *uri.export) {
+	if (nbd->uri && nbd_uri_parse(nbd->uri, &uri, &why) < 0)
+		return;
+	if (nbd->export && uri.export && *uri.export) {
 		place = device_place(docs, "Backend", "Export");
 		conf_error(diag, &place, "Uri= names an export, too");
 	}
+	if (nbd->uri || has_command)
+		device_verify_tls(nbd, &uri, docs, diag);
 }
 
 static void device_verify_backend(const struct device_conf *c, const struct device_docs *docs,

@@ -5,14 +5,45 @@
 #include <string.h>
 #include <sys/un.h>
 
-#define NBD_TCP      "nbd://"
-#define NBD_UNIX     "nbd+unix://"
+#include "util/parse.h"
+
 #define NBD_PORT     "10809"
 #define NBD_MAX_NAME 4096 /* of an export, says the protocol */
 
+enum nbd_scheme {
+	NBD_TCP,
+	NBD_UNIX,
+	NBD_VSOCK,
+};
+
+static const struct {
+	const char *text;
+	enum nbd_scheme scheme;
+	bool tls;
+} nbd_schemes[] = {
+	{"nbd://", NBD_TCP, false},         {"nbds://", NBD_TCP, true},
+	{"nbd+unix://", NBD_UNIX, false},   {"nbds+unix://", NBD_UNIX, true},
+	{"nbd+vsock://", NBD_VSOCK, false}, {"nbds+vsock://", NBD_VSOCK, true},
+};
+
+static bool nbd_uri_find_scheme(const char *text, enum nbd_scheme *ret_scheme, bool *ret_tls)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(nbd_schemes); i++) {
+		if (strncmp(text, nbd_schemes[i].text, strlen(nbd_schemes[i].text)) != 0)
+			continue;
+		*ret_scheme = nbd_schemes[i].scheme;
+		*ret_tls = nbd_schemes[i].tls;
+		return true;
+	}
+	return false;
+}
+
 bool nbd_uri_is_remote(const char *text)
 {
-	return strncmp(text, NBD_TCP, strlen(NBD_TCP)) == 0;
+	enum nbd_scheme scheme;
+	bool tls;
+
+	return nbd_uri_find_scheme(text, &scheme, &tls) && scheme == NBD_TCP;
 }
 
 void nbd_uri_deinit(struct nbd_uri *u)
@@ -108,32 +139,63 @@ static int nbd_uri_parse_socket(const char *query, struct nbd_uri *u, const char
 		       : -EINVAL;
 }
 
+/* Numbers, where others have names. */
+static int nbd_uri_parse_vsock(const char *s, size_t n, struct nbd_uri *u, const char **ret_why)
+{
+	AUTO_FREE char *text = strndup(s, n);
+	char *colon;
+	int r;
+
+	if (!text)
+		return -ENOMEM;
+	colon = strchr(text, ':');
+	if (colon)
+		*colon = '\0';
+	*ret_why = "it names no machine by the number (CID) that it has for vsock";
+	r = parse_u32(text, &u->cid);
+	if (r == 0) {
+		*ret_why = "its port is not a number";
+		r = parse_u32(colon ? colon + 1 : NBD_PORT, &u->vsock_port);
+	}
+	u->vsock = true;
+	return r < 0 ? -EINVAL : 0;
+}
+
+/* What stands between "://" and the name of the export. */
+static int nbd_uri_parse_place(enum nbd_scheme scheme, const char *s, size_t n, const char *query,
+			       struct nbd_uri *u, const char **ret_why)
+{
+	int r;
+
+	if (scheme == NBD_UNIX) {
+		*ret_why = "it has three slashes where no host is named, as in nbd+unix:///";
+		return n == 0 && *s == '/' ? nbd_uri_parse_socket(query, u, ret_why) : -EINVAL;
+	}
+	r = scheme == NBD_TCP ? nbd_uri_parse_host(s, n, u, ret_why)
+			      : nbd_uri_parse_vsock(s, n, u, ret_why);
+	if (r == 0 && query) {
+		*ret_why = "it has a query (?), which is for nbd+unix:// only";
+		r = -EINVAL;
+	}
+	return r;
+}
+
 static int nbd_uri_fill(const char *text, struct nbd_uri *u, const char **ret_why)
 {
-	const bool is_unix = strncmp(text, NBD_UNIX, strlen(NBD_UNIX)) == 0;
 	const char *host, *path, *query;
+	enum nbd_scheme scheme;
 	size_t path_len;
 	int r;
 
-	*ret_why = "it does not begin with nbd:// or nbd+unix://";
-	if (!is_unix && strncmp(text, NBD_TCP, strlen(NBD_TCP)) != 0)
+	*ret_why = "it does not begin with nbd://, nbd+unix:// or nbd+vsock://, or nbds for TLS";
+	if (!nbd_uri_find_scheme(text, &scheme, &u->tls))
 		return -EINVAL;
 	host = strstr(text, "://") + 3;
 	query = strchr(host, '?');
 	path = host + strcspn(host, "/?");
 	path_len = query ? (size_t)(query - path) : strlen(path);
-	if (is_unix) {
-		*ret_why = "it has three slashes where no host is named, as in nbd+unix:///";
-		r = path == host && *path == '/'
-			    ? nbd_uri_parse_socket(query ? query + 1 : NULL, u, ret_why)
-			    : -EINVAL;
-	} else {
-		r = nbd_uri_parse_host(host, (size_t)(path - host), u, ret_why);
-		if (r == 0 && query) {
-			*ret_why = "it has a query (?), which is for nbd+unix:// only";
-			r = -EINVAL;
-		}
-	}
+	r = nbd_uri_parse_place(scheme, host, (size_t)(path - host), query ? query + 1 : NULL, u,
+				ret_why);
 	if (r < 0)
 		return r;
 	*ret_why = "the name of its export is longer than 4096 bytes, or has a bad %";

@@ -1,17 +1,22 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 /*
- * Where an NBD server is, as in nbd://host:port/export and nbd+unix:///export?socket=/path. Only the
- * text: nothing is asked of the network.
+ * Where an NBD server is, as in nbd://host:port/export, nbd+unix:///export?socket=/path and
+ * nbd+vsock://cid:port/export; nbds with TLS. Only the text: nothing is asked of the network.
  */
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "util/cleanup.h"
 
 struct nbd_uri {
-	char *host; /* NULL: a socket in the file system */
+	bool tls;
+	char *host; /* on an IP network; NULL: somewhere else */
 	char *port;
-	char *socket;
+	char *socket; /* in the file system; NULL: somewhere else */
+	bool vsock;   /* of the virtual machine's host, or of one of its machines */
+	uint32_t cid;
+	uint32_t vsock_port;
 	char *export; /* may be empty */
 };
 
@@ -23,7 +28,7 @@ struct nbd_uri {
  */
 int nbd_uri_parse(const char *text, struct nbd_uri *ret, const char **ret_why);
 
-/* Over the network, even if that is only the machine's own. Of a text that nbd_uri_parse() takes. */
+/* Over an IP network, even if that is only the machine's own. Of a text that nbd_uri_parse() takes. */
 bool nbd_uri_is_remote(const char *text);
 
 void nbd_uri_deinit(struct nbd_uri *u);

@@ -311,7 +311,7 @@ static bool plan_has_nbd(const struct device_conf *c)
 
 	if (!nbd || nbd->command || nbd_uri_parse(nbd->uri, &uri, &why) < 0)
 		return nbd; /* without memory, which plan_put_nbd() tells */
-	return uri.host || plan_is_in_home(uri.socket);
+	return uri.host || uri.vsock || uri.tls || plan_is_in_home(uri.socket);
 }
 
 static bool plan_is_same_server(const struct device_conf *a, const struct device_conf *b)
@@ -361,12 +361,44 @@ static void plan_put_nbd(struct plan_text *t, const struct device_conf *c)
 	plan_keep_error(t, nbd_uri_parse(nbd->uri, &uri, &why), "");
 	if (uri.socket)
 		plan_put_home(t, uri.socket, "");
+	if (uri.vsock)
+		fputs("PrivateNetwork=no\nRestrictAddressFamilies=AF_VSOCK\n", t->file);
 	if (uri.host)
 		plan_put_network(t, inet_pton(AF_INET, uri.host, &addr) == 1 ||
 						    inet_pton(AF_INET6, uri.host, &addr) == 1 ||
 						    strcmp(uri.host, "localhost") == 0
 					    ? uri.host
 					    : "any");
+}
+
+/*
+ * The service does not start without a file that is named, and some of these need not be there. What
+ * stands behind the colon is taken as it is, with its blanks and quotes.
+ */
+static void plan_put_credential(struct plan_text *t, const char *name, const char *dir,
+				const char *file)
+{
+	AUTO_FREE char *path = plan_format("%s%s%s", dir, *file ? "/" : "", file);
+	AUTO_FREE char *escaped = NULL;
+	int r = path ? unit_escape_percent(path, &escaped) : -ENOMEM;
+
+	if (r < 0)
+		plan_keep_error(t, r, "");
+	else if (access(path, F_OK) == 0)
+		fprintf(t->file, "LoadCredential=%s:%s\n", name, escaped);
+}
+
+/* See backend/nbd-tls.c. Not for the manager, which has devices of all kinds. */
+static void plan_put_tls(struct plan_text *t, const struct device_conf *c)
+{
+	static const char *const files[] = {"ca-cert.pem", "ca-crl.pem", "client-cert.pem",
+					    "client-key.pem"};
+	const struct nbd_conf *nbd = plan_nbd(c);
+
+	for (size_t i = 0; nbd && nbd->tls_certificates && i < ARRAY_SIZE(files); i++)
+		plan_put_credential(t, files[i], nbd->tls_certificates, files[i]);
+	if (nbd && nbd->tls_psk_file)
+		plan_put_credential(t, "psk", nbd->tls_psk_file, "");
 }
 
 /* So the server knows whether it was this sandbox that kept it from a file. */
@@ -403,6 +435,7 @@ static void plan_put_sandbox(struct plan_text *t, const struct plan_input *in)
 	plan_put_nbd(t, in->conf ?: in->kept);
 	if (in->conf && (!plan_nbd(in->conf) || !plan_is_same_server(in->conf, in->kept)))
 		plan_put_nbd(t, in->kept);
+	plan_put_tls(t, in->conf ?: in->kept);
 	if (!has_paths)
 		return;
 	plan_put_variable(t, a, b);

@@ -12,6 +12,8 @@
 
 static const struct {
 	const char *text, *host, *port, *socket, *export;
+	bool tls;
+	uint32_t cid, vsock_port;
 } good[] = {
 	{"nbd://host", "host", "10809", NULL, ""},
 	{"nbd://host/", "host", "10809", NULL, ""},
@@ -21,6 +23,10 @@ static const struct {
 	{"nbd://[::1]:10810/x", "::1", "10810", NULL, "x"},
 	{"nbd+unix:///?socket=/run/a", NULL, NULL, "/run/a", ""},
 	{"nbd+unix:///x%3fy?socket=/run/a%20b", NULL, NULL, "/run/a b", "x?y"},
+	{"nbds://host/x", "host", "10809", NULL, "x", true},
+	{"nbds+unix:///x?socket=/run/a", NULL, NULL, "/run/a", "x", true},
+	{"nbd+vsock://2", NULL, NULL, NULL, "", false, 2, 10809},
+	{"nbds+vsock://4294967295:70000/x", NULL, NULL, NULL, "x", true, UINT32_MAX, 70000},
 };
 
 static const struct {
@@ -28,7 +34,12 @@ static const struct {
 } bad[] = {
 	{"", "begin with"},
 	{"nbd:/host", "begin with"},
-	{"nbds://host", "begin with"},
+	{"nbdx://host", "begin with"},
+	{"nbd+vsock://", "no machine"},
+	{"nbd+vsock://host", "no machine"},
+	{"nbd+vsock://4294967296", "no machine"},
+	{"nbd+vsock://1:", "port"},
+	{"nbd+vsock://1/x?socket=/a", "query"},
 	{"nbd://", "no host"},
 	{"nbd:///x", "no host"},
 	{"nbd://me@host", "no host"},
@@ -69,6 +80,10 @@ static void test_parts_of_an_uri(void **state)
 		same(u.port, good[i].port);
 		same(u.socket, good[i].socket);
 		same(u.export, good[i].export);
+		assert_true(u.tls == good[i].tls);
+		assert_true(u.vsock == (good[i].cid > 0));
+		assert_int_equal(u.cid, good[i].cid);
+		assert_int_equal(u.vsock_port, good[i].vsock_port);
 		assert_true(nbd_uri_is_remote(good[i].text) == (u.host != NULL));
 	}
 }
