@@ -119,12 +119,49 @@ static void nbd_link_wait(struct nbd_link *l, uint64_t ns)
 		queue_wait_ns(l->queue, &l->retry, ns);
 }
 
+/* What was sent and has no answer may be carried out for so long. */
+static void nbd_link_raise_fence(struct nbd_link *l)
+{
+	if (l->b->fence_ns == 0)
+		return;
+	if (l->lost_change) {
+		l->lost_change = false;
+		l->fence_until_ns = clock_now_ns() + l->b->fence_ns;
+	}
+	for (unsigned i = 0; i < l->depth; i++) {
+		const struct nbd_request *req = &l->requests[i];
+
+		if (req->io && req->sent && nbd_request_changes(req->io)) {
+			l->fence_until_ns = clock_now_ns() + l->b->fence_ns;
+			return;
+		}
+	}
+}
+
+/* Has this to wait for it? */
+static bool nbd_link_holds(struct nbd_link *l, const struct nbd_request *req)
+{
+	uint64_t now_ns;
+
+	if (l->fence_until_ns == 0 || !nbd_request_changes(req->io))
+		return false;
+	now_ns = clock_now_ns();
+	if (now_ns >= l->fence_until_ns) {
+		l->fence_until_ns = 0;
+		return false;
+	}
+	if (!l->fence.armed)
+		queue_wait_ns(l->queue, &l->fence, l->fence_until_ns - now_ns);
+	return true;
+}
+
 /* There is no connection, or it is of no use. */
 static void nbd_link_lose(struct nbd_link *l, enum nbd_trouble trouble, int error)
 {
 	const bool was_up = l->state == NBD_LINK_UP;
 
 	l->h = nbd_server_leave(l->h);
+	nbd_link_raise_fence(l);
 	for (unsigned i = 0; i < l->depth; i++)
 		l->requests[i].sent = false;
 	if (was_up && l->n_sent == 0)
@@ -147,6 +184,8 @@ static void nbd_link_send(struct nbd_link *l, struct nbd_request *req)
 {
 	int r;
 
+	if (nbd_link_holds(l, req))
+		return;
 	if (l->n_sent == 0)
 		l->heard_ns = clock_now_ns();
 	req->error = 0;
@@ -161,18 +200,23 @@ static void nbd_link_send(struct nbd_link *l, struct nbd_request *req)
 		nbd_request_finish(req, r);
 }
 
-static void nbd_link_come_up(struct nbd_link *l)
+static void nbd_link_send_waiting(struct nbd_link *l)
 {
-	l->state = NBD_LINK_UP;
-	l->gave_up = false;
-	l->heard_ns = clock_now_ns();
-	queue_set_reachable(l->queue, true);
 	for (unsigned i = 0; i < l->depth && l->state == NBD_LINK_UP; i++) {
 		if (l->requests[i].io && !l->requests[i].sent)
 			nbd_link_send(l, &l->requests[i]);
 	}
 	nbd_link_settle(l);
 	nbd_link_arm_watch(l);
+}
+
+static void nbd_link_come_up(struct nbd_link *l)
+{
+	l->state = NBD_LINK_UP;
+	l->gave_up = false;
+	l->heard_ns = clock_now_ns();
+	queue_set_reachable(l->queue, true);
+	nbd_link_send_waiting(l);
 }
 
 /* ---- is it the same server, with all that it had? ---- */
@@ -267,8 +311,10 @@ static void nbd_link_settle(struct nbd_link *l)
 		/* Which of the requests had failed, when all end with the connection, nobody knows. */
 		if (req->error == ESHUTDOWN || req->error == ENOTCONN)
 			gone = true;
-		else if (req->error == 0 || !gone)
+		if (req->error == 0 || !gone)
 			nbd_request_finish(req, -req->error);
+		else
+			l->lost_change |= nbd_request_changes(req->io);
 	}
 	/* Who was told of a result may have asked for more, and found the connection lost. */
 	if (l->state != NBD_LINK_UP)
@@ -363,6 +409,8 @@ void nbd_link_on_event(struct nbd_link *l, struct queue_event *e, int res)
 		nbd_link_on_retry(l);
 	else if (e == &l->watch)
 		nbd_link_on_watch(l);
+	else if (e == &l->fence)
+		nbd_link_send_waiting(l);
 	else if (l->h) /* not what was left of a socket that is closed */
 		nbd_link_on_socket(l, e == &l->readable, e == &l->writable);
 }
@@ -408,6 +456,7 @@ int nbd_link_new(struct backend *b, struct queue *q, struct nbd_handle *h, struc
 	l->h = h;
 	l->depth = depth;
 	l->state = NBD_LINK_UP;
+	l->fence_until_ns = b->fence_until_ns;
 	nbd_link_arm(l);
 	*ret = l;
 	return 0;
@@ -417,6 +466,8 @@ struct nbd_handle *nbd_link_free(struct nbd_link *l)
 {
 	struct nbd_handle *h = TAKE_PTR(l->h);
 
+	if (l->n_sent > 0 || clock_now_ns() < l->fence_until_ns)
+		atomic_store(&l->b->unsettled, true);
 	if (l->state != NBD_LINK_UP || l->n_sent > 0)
 		h = nbd_server_leave(h);
 	free(l->check_buf);

@@ -38,6 +38,7 @@ static struct backend *nbd_backend_close(struct backend *b)
 		return NULL;
 	nbd_server_leave(atomic_exchange(&b->spare, NULL));
 	nbd_command_stop(b->command);
+	nbd_fence_close(b);
 	nbd_tls_deinit(&b->tls);
 	nbd_uri_deinit(&b->uri);
 	free(b->text);
@@ -222,6 +223,8 @@ static int nbd_backend_open(const struct backend_request *req, struct backend **
 	r = nbd_lib_load();
 	if (r < 0)
 		return r;
+	if (b)
+		b->dir_fd = -1;
 	r = b ? nbd_backend_take_conf(b, conf) : -ENOMEM;
 	if (r < 0)
 		return log_error_errno(r, "cannot use %s: %m", conf->uri ?: conf->command);
@@ -233,6 +236,7 @@ static int nbd_backend_open(const struct backend_request *req, struct backend **
 		if (r < 0)
 			return r;
 	}
+	nbd_fence_open(b, req, conf->fence_ns);
 	r = nbd_backend_connect(b, req, &h);
 	if (r < 0)
 		return r;

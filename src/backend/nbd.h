@@ -8,6 +8,7 @@
  *	nbd-server.c	the server: its addresses, how a connection begins, what it offers
  *	nbd-tls.c	how it is secured
  *	nbd-proof.c	what it has acknowledged, to tell it from another one when it comes back
+ *	nbd-fence.c	what may still be on its way when there is none
  *	nbd-link.c	the connection of a queue, which may be lost and found again
  *	nbd.c		requests, and the backend as the device sees it
  *
@@ -69,6 +70,10 @@ struct backend {
 	uint64_t timeout_ns;
 	struct nbd_address addresses[NBD_MAX_ADDRESSES];
 	unsigned n_addresses;
+	uint64_t fence_ns;       /* 0: none */
+	uint64_t fence_until_ns; /* of a takeover; 0: none */
+	int dir_fd;              /* for its mark; -1: none */
+	_Atomic bool unsettled;  /* a queue has left with requests on their way */
 	struct nbd_offer offer;
 	struct nbd_proof proof;
 	/* A connection that no queue uses: of the first one before it starts and when it has ended. */
@@ -102,6 +107,11 @@ int nbd_server_flush(struct nbd_handle *h, uint64_t deadline_ns);
 struct nbd_handle *nbd_server_leave(struct nbd_handle *h);
 DEFINE_AUTO(struct nbd_handle *, nbd_server_leave);
 
+/* ---- nbd-fence.c ---- */
+
+void nbd_fence_open(struct backend *b, const struct backend_request *req, uint64_t fence_ns);
+void nbd_fence_close(struct backend *b);
+
 /* ---- nbd-link.c; on the queue's thread ---- */
 
 enum nbd_link_state {
@@ -126,7 +136,9 @@ struct nbd_link {
 	struct nbd_handle *h; /* not while WAITING */
 	enum nbd_link_state state;
 	bool gave_up; /* requests fail until it is up again */
-	struct queue_event readable, writable, retry, watch;
+	struct queue_event readable, writable, retry, watch, fence;
+	bool lost_change;        /* one was sent, and ends without an answer */
+	uint64_t fence_until_ns; /* no change is sent before; 0: none */
 	unsigned n_sent;
 	unsigned n_answers; /* ever */
 	struct nbd_request *answers;

@@ -157,6 +157,12 @@ static const struct conf_name infinity_names[] = {
 	{0},
 };
 
+/* Of one that is not there. */
+static const struct conf_name no_names[] = {
+	{"no", 0},
+	{0},
+};
+
 static const struct conf_key nbd_keys[] = {
 	{"Uri", conf_parse_nbd_uri, FIELD(uri), .change = CONF_RESTART},
 	{"Command", conf_parse_nbd_command, FIELD(command), .change = CONF_RESTART},
@@ -168,6 +174,8 @@ static const struct conf_key nbd_keys[] = {
 	{"TlsHostname", conf_parse_string, FIELD(tls_hostname), .change = CONF_RESTART},
 	{"Timeout", conf_parse_duration, FIELD(timeout_ns), .names = infinity_names,
 	 .min = 1000000000, .fallback = "5min", .change = CONF_RESTART},
+	{"Fence", conf_parse_duration, FIELD(fence_ns), .names = no_names, .fallback = "no",
+	 .change = CONF_RESTART},
 	{0},
 };
 

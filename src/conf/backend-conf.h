@@ -52,6 +52,7 @@ struct nbd_conf {
 	char *tls_username;     /* whose key of that file; NULL: root's */
 	char *tls_hostname;     /* in the server's certificate; NULL: the host of the URI */
 	uint64_t timeout_ns; /* 0: for ever */
+	uint64_t fence_ns;
 };
 
 struct rbd_conf {

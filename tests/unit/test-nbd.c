@@ -143,7 +143,8 @@ static int setup(void **state)
 	close(fd);
 	unlink(log_path);
 	f->conf = (struct nbd_conf){.uri = uri, .timeout_ns = 20 * NBD_NS_PER_S};
-	f->req = (struct backend_request){.device = "unit", .conf = &f->conf, .kept_fd = -1};
+	f->req = (struct backend_request){
+		.device = "unit", .dir = dir, .conf = &f->conf, .kept_fd = -1};
 	*state = f;
 	return 0;
 }
@@ -541,6 +542,91 @@ static void test_another_server_is_refused(void **state)
 	assert_int_equal(f->q.n_reconnects, 1);
 }
 
+/* Carries a write out a second later if there is a file "slowly", also if who asked for it is gone by then. */
+static void begin_slow_server(struct fixture *f)
+{
+	FILE *script;
+	char path[96];
+
+	snprintf(path, sizeof(path), "%s/slow", dir);
+	script = fopen(path, "we");
+	assert_non_null(script);
+	fprintf(script,
+		"case $1 in\n"
+		"get_size) echo %llu ;;\n"
+		"can_write) exit 0 ;;\n"
+		"thread_model) echo parallel ;;\n"
+		"pread) dd if=%s bs=512 skip=$(($4 / 512)) count=$(($3 / 512)) ;;\n"
+		"pwrite) cat >%s/data.$$; [ -e %s/slowly ] && s=1 || s=0; setsid sh -c 'sleep '$s'; "
+		"dd if=%s/data.'$$' of=%s bs=512 seek='$(($4 / 512))' conv=notrunc; "
+		"rm %s/data.'$$ ;;\n"
+		"*) exit 2 ;;\n"
+		"esac\n",
+		SIZE_BYTES, image, dir, dir, dir, image, dir);
+	assert_int_equal(fclose(script), 0);
+	assert_int_equal(chmod(path, 0700), 0);
+	begin_server(f, NBDKIT "sh @dir/slow");
+	wait_socket();
+}
+
+static void test_no_write_overtakes_one_on_its_way(void **state)
+{
+	struct fixture *f = *state;
+	char path[96];
+	uint64_t start_ns;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/slowly", dir);
+	fd = creat(path, 0600);
+	assert_true(fd >= 0);
+	close(fd);
+	f->conf.fence_ns = 1500 * MS;
+	begin_slow_server(f);
+	assert_int_equal(nbd_backend.open(&f->req, &f->b, &f->limits), 0);
+	fake_queue_start(&f->q, &nbd_backend, f->b);
+	memset(f->buf, 0x11, 4096);
+	f->ios[0] = (struct fake_io){.io = {.op = IO_WRITE, .len_bytes = 4096, .buf = f->buf}};
+	fake_queue_submit(&f->q, &f->ios[0]);
+	fake_queue_look(&f->q, 0);
+	usleep(300000); /* it is there */
+	unlink(path);
+	start_ns = clock_now_ns();
+	kill_server(f);
+	begin_slow_server(f);
+	fake_queue_run(&f->q);
+	assert_int_equal(f->ios[0].res, 0);
+	assert_true(clock_now_ns() - start_ns >= 1500 * MS);
+	fill(f, 0, 4096, 0x22);
+	usleep(1000000);
+	expect(f, 0, 4096, 0x22);
+}
+
+static void test_fence_of_a_takeover(void **state)
+{
+	struct fixture *f = *state;
+	char mark[96];
+	uint64_t start_ns;
+
+	snprintf(mark, sizeof(mark), "%s/nbd.settled", dir);
+	unlink(mark); /* of the test before */
+	f->conf.fence_ns = 400 * MS;
+	f->req.takeover = true;
+	start_ns = clock_now_ns();
+	start(f, FILE_LINE);
+	expect(f, 0, 4096, 0);
+	assert_true(clock_now_ns() - start_ns < 300 * MS);
+	fill(f, 0, 4096, 0x22);
+	assert_true(clock_now_ns() - start_ns >= 400 * MS);
+	/* One that ended in peace. */
+	fake_queue_stop(&f->q);
+	f->b = nbd_backend.close(f->b);
+	assert_int_equal(nbd_backend.open(&f->req, &f->b, &f->limits), 0);
+	fake_queue_start(&f->q, &nbd_backend, f->b);
+	start_ns = clock_now_ns();
+	fill(f, 0, 4096, 0x23);
+	assert_true(clock_now_ns() - start_ns < 300 * MS);
+}
+
 /* ---- several queues ---- */
 
 static void test_queues_have_a_connection_each(void **state)
@@ -688,6 +774,8 @@ int main(void)
 		TEST(test_frozen_server_is_waited_for),
 		TEST(test_requests_fail_after_the_timeout),
 		TEST(test_another_server_is_refused),
+		TEST(test_no_write_overtakes_one_on_its_way),
+		TEST(test_fence_of_a_takeover),
 		TEST(test_queues_have_a_connection_each),
 		cmocka_unit_test(test_proof_is_of_blocks_that_nobody_writes),
 		TEST(test_qemu_nbd_with_qcow2),
@@ -710,7 +798,8 @@ int main(void)
 		return 77;
 	}
 	r = cmocka_run_group_tests(tests, NULL, NULL);
-	for (const char *const *name = (const char *const[]){"image", "log", "server.conf", NULL};
+	for (const char *const *name = (const char *const[]){"image", "log", "server.conf", "slow",
+							     "nbd.settled", NULL};
 	     *name; name++) {
 		char path[128];
 
