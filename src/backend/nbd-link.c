@@ -25,6 +25,7 @@
 #define NBD_SETTLE_NS        (NBD_NS_PER_S / 200)
 
 static void nbd_link_settle(struct nbd_link *l);
+static void nbd_link_renew(struct nbd_link *l);
 
 static bool nbd_request_changes(const struct io *io)
 {
@@ -155,22 +156,28 @@ static bool nbd_link_holds(struct nbd_link *l, const struct nbd_request *req)
 	return true;
 }
 
+static void nbd_link_leave(struct nbd_link *l)
+{
+	l->h = nbd_server_leave(l->h);
+	nbd_link_raise_fence(l);
+	for (unsigned i = 0; i < l->depth; i++)
+		l->requests[i].sent = false;
+	if (l->state == NBD_LINK_UP && l->n_sent == 0)
+		l->heard_ns = clock_now_ns();
+	l->n_sent = 0;
+	l->answers = NULL;
+	l->renews = false;
+	queue_cancel(&l->readable);
+	queue_cancel(&l->writable);
+	l->state = NBD_LINK_WAITING;
+}
+
 /* There is no connection, or it is of no use. */
 static void nbd_link_lose(struct nbd_link *l, enum nbd_trouble trouble, int error)
 {
 	const bool was_up = l->state == NBD_LINK_UP;
 
-	l->h = nbd_server_leave(l->h);
-	nbd_link_raise_fence(l);
-	for (unsigned i = 0; i < l->depth; i++)
-		l->requests[i].sent = false;
-	if (was_up && l->n_sent == 0)
-		l->heard_ns = clock_now_ns();
-	l->n_sent = 0;
-	l->answers = NULL;
-	queue_cancel(&l->readable);
-	queue_cancel(&l->writable);
-	l->state = NBD_LINK_WAITING;
+	nbd_link_leave(l);
 	l->backoff_ns = was_up ? NBD_FIRST_BACKOFF_NS : MIN(2 * l->backoff_ns, NBD_MAX_BACKOFF_NS);
 	l->address += !was_up;
 	atomic_store(&l->b->trouble_errno, error);
@@ -180,11 +187,18 @@ static void nbd_link_lose(struct nbd_link *l, enum nbd_trouble trouble, int erro
 	nbd_link_arm_watch(l);
 }
 
+/* For the library and for the server this connection has the size that it began with. */
+static bool nbd_link_is_too_small(struct nbd_link *l, const struct nbd_request *req)
+{
+	l->renews |= req->io->offset_bytes + req->io->len_bytes > l->size_bytes;
+	return l->renews;
+}
+
 static void nbd_link_send(struct nbd_link *l, struct nbd_request *req)
 {
 	int r;
 
-	if (nbd_link_holds(l, req))
+	if (nbd_link_is_too_small(l, req) || nbd_link_holds(l, req))
 		return;
 	if (l->n_sent == 0)
 		l->heard_ns = clock_now_ns();
@@ -270,13 +284,24 @@ static void nbd_link_greet(struct nbd_link *l)
 
 	nbd_server_watch(l->h);
 	nbd_server_get_offer(l->h, &offer);
-	if (!nbd_server_is_same(&l->b->offer, &offer)) {
+	if (!nbd_server_is_same(l->b, &offer)) {
+		atomic_store(&l->b->seen_bytes, offer.size_bytes);
 		nbd_link_lose(l, NBD_CHANGED, 0);
 		return;
 	}
+	l->size_bytes = offer.size_bytes;
 	l->state = NBD_LINK_CHECKING;
 	l->check = 0;
 	nbd_link_check(l);
+}
+
+/* Nothing is on its way, and the server is there. */
+static void nbd_link_renew(struct nbd_link *l)
+{
+	nbd_link_leave(l);
+	l->backoff_ns = NBD_FIRST_BACKOFF_NS;
+	nbd_link_wait(l, 0);
+	nbd_link_arm_watch(l);
 }
 
 static void nbd_link_connect(struct nbd_link *l)
@@ -321,6 +346,8 @@ static void nbd_link_settle(struct nbd_link *l)
 		return;
 	if (gone)
 		nbd_link_lose(l, NBD_LOST, ECONNRESET);
+	else if (l->renews && l->n_sent == 0)
+		nbd_link_renew(l);
 	else
 		nbd_link_arm(l);
 }
@@ -457,6 +484,7 @@ int nbd_link_new(struct backend *b, struct queue *q, struct nbd_handle *h, struc
 	l->depth = depth;
 	l->state = NBD_LINK_UP;
 	l->fence_until_ns = b->fence_until_ns;
+	l->size_bytes = nbd_server_get_size(h);
 	nbd_link_arm(l);
 	*ret = l;
 	return 0;

@@ -134,12 +134,17 @@ static uint32_t nbd_server_get_block(struct nbd_handle *h, int type)
 	return n > 0 && n <= UINT32_MAX ? (uint32_t)n : 0;
 }
 
-void nbd_server_get_offer(struct nbd_handle *h, struct nbd_offer *ret)
+uint64_t nbd_server_get_size(struct nbd_handle *h)
 {
 	int64_t size_bytes = nbd_lib.get_size(h);
 
+	return size_bytes > 0 ? (uint64_t)size_bytes : 0;
+}
+
+void nbd_server_get_offer(struct nbd_handle *h, struct nbd_offer *ret)
+{
 	*ret = (struct nbd_offer){
-		.size_bytes = size_bytes > 0 ? (uint64_t)size_bytes : 0,
+		.size_bytes = nbd_server_get_size(h),
 		.min_bytes = nbd_server_get_block(h, LIBNBD_SIZE_MINIMUM),
 		.preferred_bytes = nbd_server_get_block(h, LIBNBD_SIZE_PREFERRED),
 		.max_bytes = nbd_server_get_block(h, LIBNBD_SIZE_MAXIMUM),
@@ -158,9 +163,12 @@ static uint32_t nbd_server_max_bytes(const struct nbd_offer *o)
 	return MIN(o->max_bytes ?: NBD_DEFAULT_MAX_BYTES, NBD_DEFAULT_MAX_BYTES);
 }
 
-bool nbd_server_is_same(const struct nbd_offer *was, const struct nbd_offer *is)
+bool nbd_server_is_same(const struct backend *b, const struct nbd_offer *is)
 {
-	return is->size_bytes == was->size_bytes && is->min_bytes <= MAX(was->min_bytes, 512U) &&
+	const struct nbd_offer *was = &b->offer;
+
+	return is->size_bytes == atomic_load(&b->size_bytes) &&
+	       is->min_bytes <= MAX(was->min_bytes, 512U) &&
 	       nbd_server_max_bytes(is) >= nbd_server_max_bytes(was) &&
 	       is->read_only == was->read_only && is->flush == was->flush && is->fua == was->fua &&
 	       is->trim >= was->trim && is->zero >= was->zero && is->multi_conn >= was->multi_conn;

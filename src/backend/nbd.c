@@ -25,6 +25,7 @@
 
 #define NBD_QUEUE_CONNECT_NS (10 * NBD_NS_PER_S)
 #define NBD_FLUSH_NS         (60 * NBD_NS_PER_S)
+#define NBD_RESIZE_NS        (10 * NBD_NS_PER_S)
 #define NBD_RETURN_STEPS     100
 #define NBD_RETURN_STEP_US   10000
 #define NBD_OPEN_STEPS       5
@@ -242,6 +243,7 @@ static int nbd_backend_open(const struct backend_request *req, struct backend **
 		return r;
 	atomic_store(&b->spare, h);
 	nbd_server_get_offer(h, &b->offer);
+	atomic_store(&b->size_bytes, b->offer.size_bytes);
 	r = nbd_backend_check(b, req);
 	if (r < 0)
 		return r;
@@ -281,6 +283,37 @@ static const char *nbd_backend_get_trouble(struct backend *b)
 		break;
 	}
 	return b->trouble_text;
+}
+
+static int nbd_backend_ask_size(const struct backend *b, uint64_t *ret_bytes)
+{
+	AUTO(nbd_server_leave) struct nbd_handle *h = NULL;
+	int r = nbd_server_connect(b, clock_now_ns() + NBD_RESIZE_NS, NULL, NULL, &h);
+
+	if (r < 0)
+		return log_error_errno(r, "cannot ask %s for its size: %m", b->text);
+	*ret_bytes = nbd_server_get_size(h);
+	return 0;
+}
+
+/*
+ * A server says how large its disk is when a connection begins, and never again. So a new one is made
+ * to ask, and the queues make theirs anew when a request needs it. A server that takes one connection
+ * only has to be restarted for a larger disk, and is not used until this here has learned of it.
+ */
+static int nbd_backend_resize(struct backend *b, const struct backend_request *req,
+			      uint64_t *ret_size_bytes)
+{
+	const uint64_t was_bytes = atomic_load(&b->size_bytes);
+	uint64_t is_bytes = atomic_load(&b->seen_bytes);
+	int r = b->offer.multi_conn ? nbd_backend_ask_size(b, &is_bytes) : 0;
+
+	if (r < 0)
+		return r;
+	if (is_bytes > was_bytes)
+		atomic_store(&b->size_bytes, is_bytes);
+	*ret_size_bytes = MAX(is_bytes, was_bytes);
+	return 0;
 }
 
 static int nbd_backend_flush(struct backend *b)
@@ -372,6 +405,7 @@ const struct backend_ops nbd_backend = {
 	.get_target = nbd_backend_get_target,
 	.get_trouble = nbd_backend_get_trouble,
 	.flush = nbd_backend_flush,
+	.resize = nbd_backend_resize,
 	.close = nbd_backend_close,
 	.io =
 		&(const struct io_ops){

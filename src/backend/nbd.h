@@ -70,11 +70,13 @@ struct backend {
 	uint64_t timeout_ns;
 	struct nbd_address addresses[NBD_MAX_ADDRESSES];
 	unsigned n_addresses;
-	uint64_t fence_ns;       /* 0: none */
-	uint64_t fence_until_ns; /* of a takeover; 0: none */
-	int dir_fd;              /* for its mark; -1: none */
-	_Atomic bool unsettled;  /* a queue has left with requests on their way */
-	struct nbd_offer offer;
+	uint64_t fence_ns;           /* 0: none */
+	uint64_t fence_until_ns;     /* of a takeover; 0: none */
+	int dir_fd;                  /* for its mark; -1: none */
+	_Atomic bool unsettled;      /* a queue has left with requests on their way */
+	struct nbd_offer offer;      /* but for its size */
+	_Atomic uint64_t size_bytes; /* which a reload may find to be more */
+	_Atomic uint64_t seen_bytes; /* of a server that came back with another one */
 	struct nbd_proof proof;
 	/* A connection that no queue uses: of the first one before it starts and when it has ended. */
 	struct nbd_handle *_Atomic spare;
@@ -92,9 +94,10 @@ int nbd_server_begin(const struct backend *b, unsigned address, struct nbd_handl
 int nbd_server_notify(struct nbd_handle *h, bool readable, bool writable);
 bool nbd_server_is_gone(struct nbd_handle *h);
 /* Of a handle that is ready. */
+uint64_t nbd_server_get_size(struct nbd_handle *h);
 void nbd_server_get_offer(struct nbd_handle *h, struct nbd_offer *ret);
 /* A new offer in place of the one that the device was made from. */
-bool nbd_server_is_same(const struct nbd_offer *was, const struct nbd_offer *is);
+bool nbd_server_is_same(const struct backend *b, const struct nbd_offer *is);
 /* What the kernel should notice by itself. */
 void nbd_server_watch(struct nbd_handle *h);
 
@@ -135,6 +138,8 @@ struct nbd_link {
 	struct queue *queue;
 	struct nbd_handle *h; /* not while WAITING */
 	enum nbd_link_state state;
+	uint64_t size_bytes; /* of the disk when this connection began */
+	bool renews;  /* it goes when nothing is on its way, for one that knows the new size */
 	bool gave_up; /* requests fail until it is up again */
 	struct queue_event readable, writable, retry, watch, fence;
 	bool lost_change;        /* one was sent, and ends without an answer */

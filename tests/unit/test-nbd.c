@@ -542,89 +542,58 @@ static void test_another_server_is_refused(void **state)
 	assert_int_equal(f->q.n_reconnects, 1);
 }
 
-/* Carries a write out a second later if there is a file "slowly", also if who asked for it is gone by then. */
-static void begin_slow_server(struct fixture *f)
-{
-	FILE *script;
-	char path[96];
+/* ---- a larger disk ---- */
 
-	snprintf(path, sizeof(path), "%s/slow", dir);
-	script = fopen(path, "we");
-	assert_non_null(script);
-	fprintf(script,
-		"case $1 in\n"
-		"get_size) echo %llu ;;\n"
-		"can_write) exit 0 ;;\n"
-		"thread_model) echo parallel ;;\n"
-		"pread) dd if=%s bs=512 skip=$(($4 / 512)) count=$(($3 / 512)) ;;\n"
-		"pwrite) cat >%s/data.$$; [ -e %s/slowly ] && s=1 || s=0; setsid sh -c 'sleep '$s'; "
-		"dd if=%s/data.'$$' of=%s bs=512 seek='$(($4 / 512))' conv=notrunc; "
-		"rm %s/data.'$$ ;;\n"
-		"*) exit 2 ;;\n"
-		"esac\n",
-		SIZE_BYTES, image, dir, dir, dir, image, dir);
-	assert_int_equal(fclose(script), 0);
-	assert_int_equal(chmod(path, 0700), 0);
-	begin_server(f, NBDKIT "sh @dir/slow");
-	wait_socket();
+static void grow(struct fixture *f, uint64_t size_bytes)
+{
+	uint64_t is_bytes = 0;
+
+	assert_int_equal(truncate(image, (off_t)size_bytes), 0);
+	assert_int_equal(nbd_backend.resize(f->b, &f->req, &is_bytes), 0);
+	assert_int_equal(is_bytes, size_bytes);
 }
 
-static void test_no_write_overtakes_one_on_its_way(void **state)
+static void test_a_disk_grows(void **state)
 {
 	struct fixture *f = *state;
-	char path[96];
-	uint64_t start_ns;
-	int fd;
+	uint8_t *more = f->buf + (size_t)N_IOS * 4096;
+	uint64_t is_bytes = 0;
 
-	snprintf(path, sizeof(path), "%s/slowly", dir);
-	fd = creat(path, 0600);
-	assert_true(fd >= 0);
-	close(fd);
-	f->conf.fence_ns = 1500 * MS;
-	begin_slow_server(f);
-	assert_int_equal(nbd_backend.open(&f->req, &f->b, &f->limits), 0);
-	fake_queue_start(&f->q, &nbd_backend, f->b);
-	memset(f->buf, 0x11, 4096);
-	f->ios[0] = (struct fake_io){.io = {.op = IO_WRITE, .len_bytes = 4096, .buf = f->buf}};
-	fake_queue_submit(&f->q, &f->ios[0]);
-	fake_queue_look(&f->q, 0);
-	usleep(300000); /* it is there */
-	unlink(path);
-	start_ns = clock_now_ns();
-	kill_server(f);
-	begin_slow_server(f);
-	fake_queue_run(&f->q);
-	assert_int_equal(f->ios[0].res, 0);
-	assert_true(clock_now_ns() - start_ns >= 1500 * MS);
-	fill(f, 0, 4096, 0x22);
-	usleep(1000000);
-	expect(f, 0, 4096, 0x22);
-}
-
-static void test_fence_of_a_takeover(void **state)
-{
-	struct fixture *f = *state;
-	char mark[96];
-	uint64_t start_ns;
-
-	snprintf(mark, sizeof(mark), "%s/nbd.settled", dir);
-	unlink(mark); /* of the test before */
-	f->conf.fence_ns = 400 * MS;
-	f->req.takeover = true;
-	start_ns = clock_now_ns();
 	start(f, FILE_LINE);
-	expect(f, 0, 4096, 0);
-	assert_true(clock_now_ns() - start_ns < 300 * MS);
-	fill(f, 0, 4096, 0x22);
-	assert_true(clock_now_ns() - start_ns >= 400 * MS);
-	/* One that ended in peace. */
-	fake_queue_stop(&f->q);
-	f->b = nbd_backend.close(f->b);
-	assert_int_equal(nbd_backend.open(&f->req, &f->b, &f->limits), 0);
-	fake_queue_start(&f->q, &nbd_backend, f->b);
-	start_ns = clock_now_ns();
-	fill(f, 0, 4096, 0x23);
-	assert_true(clock_now_ns() - start_ns < 300 * MS);
+	submit_all(f, IO_WRITE, 0x80);
+	all_have(f, 0);
+	grow(f, 2 * SIZE_BYTES);
+	/* Some are on their way when the first comes for what is new. */
+	submit_all(f, IO_WRITE, 0x81);
+	memset(more, 0x82, 65536);
+	assert_int_equal(fake_queue_do(&f->q, IO_WRITE, 0, SIZE_BYTES + 4096, 65536, more), 0);
+	all_have(f, 0);
+	expect(f, SIZE_BYTES + 4096, 65536, 0x82);
+	expect_all(f, 0x81);
+	/* A server that has it, too. */
+	other_server(f, FILE_LINE);
+	expect(f, SIZE_BYTES + 4096, 65536, 0x82);
+	/* It does not shrink. */
+	assert_int_equal(truncate(image, (off_t)SIZE_BYTES), 0);
+	assert_int_equal(nbd_backend.resize(f->b, &f->req, &is_bytes), 0);
+	assert_int_equal(is_bytes, 2 * SIZE_BYTES);
+}
+
+static void test_a_disk_of_one_connection_grows(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t is_bytes = 0;
+
+	start(f, NBDKIT "--filter=multi-conn file @image multi-conn-mode=disable");
+	fill(f, 0, 4096, 0x90);
+	assert_int_equal(truncate(image, (off_t)(2 * SIZE_BYTES)), 0);
+	other_server(f, NBDKIT "--filter=multi-conn file @image multi-conn-mode=disable");
+	wait_reachable(f, false);
+	wait_trouble(f, "another size");
+	assert_int_equal(nbd_backend.resize(f->b, &f->req, &is_bytes), 0);
+	assert_int_equal(is_bytes, 2 * SIZE_BYTES);
+	fill(f, SIZE_BYTES, 4096, 0x91);
+	expect(f, 0, 4096, 0x90);
 }
 
 /* ---- several queues ---- */
@@ -774,8 +743,8 @@ int main(void)
 		TEST(test_frozen_server_is_waited_for),
 		TEST(test_requests_fail_after_the_timeout),
 		TEST(test_another_server_is_refused),
-		TEST(test_no_write_overtakes_one_on_its_way),
-		TEST(test_fence_of_a_takeover),
+		TEST(test_a_disk_grows),
+		TEST(test_a_disk_of_one_connection_grows),
 		TEST(test_queues_have_a_connection_each),
 		cmocka_unit_test(test_proof_is_of_blocks_that_nobody_writes),
 		TEST(test_qemu_nbd_with_qcow2),
