@@ -27,7 +27,7 @@ struct backend_request {
 	 * -ECANCELED. NULL: it never should. */
 	bool (*interrupt)(void *arg);
 	void *interrupt_arg;
-	/* Written when the device should ask: has_changed(). -1: nobody would. */
+	/* Written when take_change() has something to tell. -1: nobody asks. */
 	int event_fd;
 	int kept_fd; /* what get_kept_fd() of the predecessor gave; the backend dups it; -1: none */
 };
@@ -47,9 +47,10 @@ struct backend_ops {
 	const char *(*get_target)(const struct backend *b);
 	/*
 	 * Optional: why requests wait, for people, where queues have said with queue_set_reachable()
-	 * that they do; valid until the next call.
+	 * that they do; valid until the next call. *ret_next stays as it is if they fail after
+	 * Timeout=, else it is what happens instead, and what can be done.
 	 */
-	const char *(*get_trouble)(struct backend *b);
+	const char *(*get_trouble)(struct backend *b, const char **ret_next);
 	/* Logging, optional: everything written so far is on stable storage. */
 	int (*flush)(struct backend *b);
 	/*
@@ -69,6 +70,8 @@ struct backend_ops {
 	 */
 	int (*resize)(struct backend *b, const struct backend_request *req,
 		      uint64_t *ret_size_bytes);
+	/* Optional, while the queues run: has its size changed since the last call? See resize(). */
+	bool (*take_change)(struct backend *b);
 	/* Logging, optional, before close(): the device never came up, so what open() made goes. */
 	void (*abandon)(struct backend *b);
 	/* Optional; takes NULL, returns NULL. All queues have been stopped. */

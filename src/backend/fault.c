@@ -29,9 +29,9 @@ static int fault_flush(struct backend *b)
 	return r < 0 ? r : flush_r;
 }
 
-static const char *fault_get_trouble(struct backend *b)
+static const char *fault_get_trouble(struct backend *b, const char **ret_next)
 {
-	return b->inner_ops->get_trouble(b->inner);
+	return b->inner_ops->get_trouble(b->inner, ret_next);
 }
 
 static int fault_write(struct backend *b, uint64_t offset_bytes, const void *buf, size_t len_bytes)
@@ -65,6 +65,11 @@ static int fault_resize(struct backend *b, const struct backend_request *req,
 	return 0;
 }
 
+static bool fault_take_change(struct backend *b)
+{
+	return b->inner_ops->take_change(b->inner);
+}
+
 static void fault_abandon(struct backend *b)
 {
 	b->inner_ops->abandon(b->inner);
@@ -93,6 +98,7 @@ static void fault_set_ops(struct backend *b)
 		.write = inner->write ? fault_write : NULL,
 		.get_kept_fd = inner->get_kept_fd ? fault_get_kept_fd : NULL,
 		.resize = inner->resize ? fault_resize : NULL,
+		.take_change = inner->take_change ? fault_take_change : NULL,
 		.abandon = inner->abandon ? fault_abandon : NULL,
 		.close = fault_close,
 		.io = &b->io,

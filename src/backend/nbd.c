@@ -263,7 +263,7 @@ static const char *nbd_backend_get_target(const struct backend *b)
 	return b->text;
 }
 
-static const char *nbd_backend_get_trouble(struct backend *b)
+static const char *nbd_backend_get_trouble(struct backend *b, const char **ret_next)
 {
 	const int error = atomic_load(&b->trouble_errno);
 

@@ -112,6 +112,8 @@ static int rbd_image_try_open(struct backend *b, const char **ret_what)
 	r = rbd_lib.ioctx_create(b->cluster, c->pool, &b->pool);
 	if (r < 0)
 		return r;
+	/* Where there is no room, a write fails; else it would wait for some. */
+	rbd_lib.set_pool_full_try(b->pool);
 	if (c->namespace)
 		rbd_lib.ioctx_set_namespace(b->pool, c->namespace);
 	*ret_what = "open";

@@ -27,6 +27,7 @@ static const struct {
 	{"rados_ioctx_create", offsetof(struct rbd_lib, ioctx_create)},
 	{"rados_ioctx_destroy", offsetof(struct rbd_lib, ioctx_destroy)},
 	{"rados_ioctx_set_namespace", offsetof(struct rbd_lib, ioctx_set_namespace)},
+	{"rados_set_pool_full_try", offsetof(struct rbd_lib, set_pool_full_try)},
 	{"rados_shutdown", offsetof(struct rbd_lib, shutdown)},
 	{"rbd_aio_create_completion", offsetof(struct rbd_lib, aio_create_completion)},
 	{"rbd_aio_discard", offsetof(struct rbd_lib, aio_discard)},

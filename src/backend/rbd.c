@@ -112,7 +112,7 @@ static const char *rbd_backend_get_target(const struct backend *b)
 	return b->text;
 }
 
-static const char *rbd_backend_get_trouble(struct backend *b)
+static const char *rbd_backend_get_trouble(struct backend *b, const char **ret_next)
 {
 	switch ((enum rbd_trouble)atomic_load(&b->trouble)) {
 	case RBD_SILENT:
@@ -121,7 +121,10 @@ static const char *rbd_backend_get_trouble(struct backend *b)
 		break;
 	case RBD_SHUT_OUT:
 		snprintf(b->trouble_text, sizeof(b->trouble_text),
-			 "the cluster has shut us out of %.200s", b->text);
+			 "the cluster has shut this server out of %.200s (blocklisted)", b->text);
+		*ret_next =
+			"requests fail; unless another machine has taken the image over, restart "
+			"the service to go on";
 		break;
 	}
 	return b->trouble_text;
@@ -151,6 +154,30 @@ static int rbd_backend_flush(struct backend *b)
 	if (r < 0)
 		return log_error_errno(r, "cannot flush %s: %m", b->text);
 	return 0;
+}
+
+static int rbd_backend_resize(struct backend *b, const struct backend_request *req,
+			      uint64_t *ret_size_bytes)
+{
+	const uint64_t was_bytes = b->size_bytes;
+	char text[SIZE_TEXT_MAX];
+	int r = rbd_lib.get_size(b->image, &b->size_bytes);
+
+	if (r < 0)
+		return log_error_errno(r, "cannot ask for the size of %s: %m", b->text);
+	if (b->size_bytes < was_bytes)
+		log_warning("%s was cut to %s: requests behind that fail", b->text,
+			    format_size(b->size_bytes, text));
+	*ret_size_bytes = b->size_bytes;
+	return 0;
+}
+
+static bool rbd_backend_take_change(struct backend *b)
+{
+	uint64_t size_bytes;
+
+	return atomic_exchange(&b->changed, false) &&
+	       rbd_lib.get_size(b->image, &size_bytes) == 0 && size_bytes != b->size_bytes;
 }
 
 /* ---- queues ---- */
@@ -187,6 +214,8 @@ const struct backend_ops rbd_backend = {
 	.get_target = rbd_backend_get_target,
 	.get_trouble = rbd_backend_get_trouble,
 	.flush = rbd_backend_flush,
+	.resize = rbd_backend_resize,
+	.take_change = rbd_backend_take_change,
 	.close = rbd_backend_close,
 	.io =
 		&(const struct io_ops){

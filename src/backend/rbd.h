@@ -33,6 +33,7 @@ struct rbd_lib {
 	__typeof__(&rados_ioctx_create) ioctx_create;
 	__typeof__(&rados_ioctx_destroy) ioctx_destroy;
 	__typeof__(&rados_ioctx_set_namespace) ioctx_set_namespace;
+	__typeof__(&rados_set_pool_full_try) set_pool_full_try;
 	__typeof__(&rados_shutdown) shutdown;
 	__typeof__(&rbd_aio_create_completion) aio_create_completion;
 	__typeof__(&rbd_aio_discard) aio_discard;

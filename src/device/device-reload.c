@@ -67,6 +67,23 @@ static int device_reload_size(struct device *d, const struct device_conf *conf)
 	return device_set_size(d, want_bytes > 0 ? want_bytes : size_bytes);
 }
 
+bool device_take_size_change(struct device *d)
+{
+	return d->ops->take_change && d->ops->take_change(d->backend) && d->conf->size_bytes == 0;
+}
+
+int device_follow_size(struct device *d)
+{
+	int r = device_reload_size(d, d->conf);
+
+	if (r > 0)
+		log_notice(
+			"this kernel cannot change the size of a device in use: stop and start it "
+			"to have the new one");
+	d->status_changed |= r == 0;
+	return MIN(r, 0);
+}
+
 static bool device_text_differs(const char *a, const char *b)
 {
 	return strcmp(a ?: "", b ?: "") != 0;

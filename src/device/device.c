@@ -414,19 +414,18 @@ static void device_report_slow(struct device *d)
 /* What lies behind is out of reach, which the queues have said, or is there again. */
 static void device_report_trouble(struct device *d)
 {
-	const char *trouble = NULL;
+	const char *trouble = NULL, *next = "requests wait, and fail after [Backend] Timeout=";
 	bool unreachable = false;
 
 	for (unsigned i = 0; i < d->info.n_queues; i++)
 		unreachable |= __atomic_load_n(&stats_get_queue(&d->stats, i)->unreachable,
 					       __ATOMIC_ACQUIRE);
 	if (unreachable && d->ops->get_trouble)
-		trouble = d->ops->get_trouble(d->backend);
+		trouble = d->ops->get_trouble(d->backend, &next);
 	if (strcmp(trouble ?: "", d->trouble ?: "") == 0)
 		return;
 	if (trouble)
-		log_message(MESSAGE_BACKING_UNREACHABLE, LOG_WARNING, 0,
-			    "%s; requests wait, and fail after [Backend] Timeout=", trouble);
+		log_message(MESSAGE_BACKING_UNREACHABLE, LOG_WARNING, 0, "%s; %s", trouble, next);
 	else
 		log_message(MESSAGE_BACKING_IS_BACK, LOG_NOTICE, 0,
 			    "what lies behind the device is there again");

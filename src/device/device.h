@@ -108,6 +108,13 @@ int device_check(struct device *d);
 /* What device_describe() says has become another thing since the last call. */
 bool device_take_status_change(struct device *d);
 
+/* What lies behind it has another size since the last call, and the device is to have that, too:
+ * device_follow_size(). */
+bool device_take_size_change(struct device *d);
+
+/* Grow with what lies behind. Return: 0; -errno: it stays as it is. */
+int device_follow_size(struct device *d);
+
 /* Have all threads of its own turned since the last beat? Shared ones have workers_beat(). */
 bool device_beat(struct device *d);
 

@@ -485,6 +485,10 @@ int managed_check(struct managed *m)
 		memcpy(m->reason, reason, sizeof(m->reason));
 		managed_event(m, MANAGED_LOST);
 		r = 0;
+	} else if (m->state == MANAGED_RUNNING && device_take_size_change(m->device)) {
+		/* A reload follows it, and has a control ring. */
+		m->digest = 0;
+		m->env->read(m);
 	}
 	(void)log_set_device(NULL);
 	return r;

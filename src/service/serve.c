@@ -74,6 +74,8 @@ static int serve_check(struct serve *s)
 
 	if (r < 0)
 		return sd_event_exit(s->event, r);
+	if (device_take_size_change(s->device))
+		(void)device_follow_size(s->device); /* logging */
 	if (device_take_status_change(s->device) && !s->stopping)
 		serve_say_status(s, false);
 	if (r > 0) {

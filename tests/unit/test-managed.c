@@ -154,6 +154,11 @@ struct device *device_free(struct device *d)
 	return NULL;
 }
 
+bool device_take_size_change(struct device *d)
+{
+	return false;
+}
+
 int device_check(struct device *d)
 {
 	return fake.check < 0 ? log_error_errno(fake.check, "lost it") : fake.check;

@@ -413,7 +413,8 @@ static void test_killed_server_loses_nothing(void **state)
 		kill_server(f);
 		wait_reachable(f, false);
 		assert_int_equal(f->q.n_inflight, N_IOS);
-		assert_non_null(strstr(nbd_backend.get_trouble(f->b), "no connection to nbd"));
+		assert_non_null(
+			strstr(nbd_backend.get_trouble(f->b, NULL), "no connection to nbd"));
 		begin_server(f, i < 2 ? DELAY_LINE : FILE_LINE);
 		all_have(f, 0);
 		assert_int_equal(f->q.n_reconnects, i + 1);
@@ -514,7 +515,7 @@ static void test_requests_fail_after_the_timeout(void **state)
 
 static void wait_trouble(struct fixture *f, const char *text)
 {
-	while (!strstr(nbd_backend.get_trouble(f->b), text))
+	while (!strstr(nbd_backend.get_trouble(f->b, NULL), text))
 		fake_queue_look(&f->q, 1);
 }
 

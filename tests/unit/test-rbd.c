@@ -64,8 +64,8 @@ static void node(const char *verb)
 	assert_int_equal(run("%s %s %s", ceph_node, cluster_dir, verb), 0);
 }
 
-#define RBD(...)  assert_int_equal(run("rbd --no-progress " __VA_ARGS__), 0)
-#define CEPH(...) assert_int_equal(run("ceph " __VA_ARGS__), 0)
+#define RBD(...)  assert_int_equal(run("rbd >/dev/null 2>&1 " __VA_ARGS__), 0)
+#define CEPH(...) assert_int_equal(run("ceph 2>/dev/null " __VA_ARGS__), 0)
 
 static int setup_cluster(void **state)
 {
@@ -194,6 +194,16 @@ static void wait_reachable(struct fixture *f, bool reachable)
 		fake_queue_look(&f->q, 1);
 }
 
+static const char *trouble(struct fixture *f)
+{
+	static char text[512];
+	const char *next = "wait";
+	const char *what = rbd_backend.get_trouble(f->b, &next);
+
+	snprintf(text, sizeof(text), "%s; %s", what, next);
+	return text;
+}
+
 /* ---- requests ---- */
 
 static void test_requests_do_what_they_say(void **state)
@@ -302,8 +312,7 @@ static void test_requests_wait_for_an_osd(void **state)
 	submit_all(f, IO_READ, 0);
 	wait_reachable(f, false);
 	assert_int_equal(f->q.n_inflight, N_IOS);
-	assert_string_equal(rbd_backend.get_trouble(f->b),
-			    "no answer from the cluster that has rbd/img");
+	assert_non_null(strstr(trouble(f), "no answer from the cluster that has rbd/img; wait"));
 	node("start-osd");
 	all_have(f, 0);
 	assert_false(f->q.unreachable);
@@ -314,11 +323,281 @@ static void test_requests_wait_for_an_osd(void **state)
 	expect_all(f, 0x41);
 }
 
+static void test_requests_fail_after_the_timeout(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t start_ns;
+
+	f->conf.timeout_ns = 2 * RBD_NS_PER_S;
+	start(f);
+	submit_all(f, IO_WRITE, 0x50);
+	all_have(f, 0);
+	assert_int_equal(do_io(f, IO_FLUSH, 0, 0, 0), 0);
+	node("kill-osd");
+	start_ns = clock_now_ns();
+	submit_all(f, IO_READ, 0);
+	all_have(f, -EIO);
+	assert_true(clock_now_ns() - start_ns >= 1900 * MS);
+	assert_true(f->q.unreachable && strstr(trouble(f), "no answer"));
+	node("start-osd");
+	while (do_io(f, IO_READ, 0, 0, IO_BYTES) < 0)
+		assert_true(f->q.unreachable);
+	assert_false(f->q.unreachable);
+	expect_all(f, 0x50);
+}
+
+static unsigned n_asked;
+
+static bool count_and_interrupt(void *arg)
+{
+	return ++n_asked > 3;
+}
+
+static void test_start_waits_for_the_cluster(void **state)
+{
+	struct fixture *f = *state;
+
+	node("kill-osd");
+	f->req.interrupt = count_and_interrupt;
+	assert_int_equal(rbd_backend.open(&f->req, &f->b, &f->limits), -ECANCELED);
+	assert_int_equal(n_asked, 4);
+	node("start-osd");
+	f->req.interrupt = NULL;
+	start(f);
+	expect(f, 0, IO_BYTES, 0);
+}
+
+/* ---- what else happens to an image ---- */
+
+static bool is_told(struct fixture *f, int timeout_ms)
+{
+	struct pollfd p = {.fd = f->event_fd, .events = POLLIN};
+	eventfd_t n;
+
+	if (poll(&p, 1, timeout_ms) < 1)
+		return false;
+	(void)eventfd_read(f->event_fd, &n);
+	return true;
+}
+
+static void test_size_is_followed(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t size_bytes = 0;
+
+	start(f);
+	RBD("snap create rbd/img@other"); /* a change, but not of the size */
+	assert_true(is_told(f, 20000));
+	assert_false(rbd_backend.take_change(f->b));
+	RBD("resize rbd/img --size 96M");
+	do
+		assert_true(is_told(f, 20000));
+	while (!rbd_backend.take_change(f->b));
+	assert_int_equal(rbd_backend.resize(f->b, &f->req, &size_bytes), 0);
+	assert_int_equal(size_bytes, 96 << 20);
+	assert_false(rbd_backend.take_change(f->b));
+	fill(f, (96 << 20) - IO_BYTES, IO_BYTES, 0x61);
+	expect(f, (96 << 20) - IO_BYTES, IO_BYTES, 0x61);
+	RBD("resize rbd/img --size 32M --allow-shrink");
+	do
+		assert_true(is_told(f, 20000));
+	while (!rbd_backend.take_change(f->b));
+	assert_int_equal(rbd_backend.resize(f->b, &f->req, &size_bytes), 0);
+	assert_int_equal(size_bytes, 32 << 20);
+	assert_int_equal(do_io(f, IO_READ, 0, (32 << 20) - 2048, IO_BYTES), -EIO);
+	assert_int_equal(do_io(f, IO_WRITE, 0, 64 << 20, IO_BYTES), -EIO);
+	expect(f, 0, IO_BYTES, 0);
+}
+
+static void test_cluster_without_room(void **state)
+{
+	struct fixture *f = *state;
+	int r = 0;
+
+	start(f);
+	fill(f, 0, IO_BYTES, 0x71);
+	assert_int_equal(do_io(f, IO_FLUSH, 0, 0, 0), 0);
+	CEPH("osd set-nearfull-ratio 0.01");
+	CEPH("osd set-backfillfull-ratio 0.02");
+	CEPH("osd set-full-ratio 0.03");
+	/* The OSD looks at itself once in a while. What is there can be written in any case. */
+	for (int i = 0; r == 0 && i < 300; i++) {
+		memset(f->buf, i, IO_BYTES);
+		r = do_io(f, IO_WRITE, 0, (4 << 20) + (uint64_t)i * IO_BYTES, IO_BYTES);
+		if (r == 0)
+			r = do_io(f, IO_FLUSH, 0, 0, 0);
+		usleep(100000);
+	}
+	assert_int_equal(r, -ENOSPC);
+	expect(f, 0, IO_BYTES, 0x71);
+	assert_int_equal(do_io(f, IO_DISCARD, 0, 0, 4 << 20), 0);
+	expect(f, 0, IO_BYTES, 0);
+	CEPH("osd set-full-ratio 0.95");
+	CEPH("osd set-backfillfull-ratio 0.9");
+	CEPH("osd set-nearfull-ratio 0.85");
+	while (r < 0) {
+		usleep(100000);
+		r = do_io(f, IO_WRITE, 0, 0, IO_BYTES);
+		if (r == 0)
+			r = do_io(f, IO_FLUSH, 0, 0, 0);
+	}
+}
+
+static void test_shut_out_client_is_told_so(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f);
+	fill(f, 0, IO_BYTES, 0x81);
+	assert_int_equal(do_io(f, IO_FLUSH, 0, 0, 0), 0);
+	CEPH("osd blocklist add \"$(rbd lock ls rbd/img | awk '/^client/ { print $NF }')\"");
+	submit_all(f, IO_READ, 0);
+	all_have(f, -EIO);
+	assert_true(f->q.unreachable);
+	assert_non_null(strstr(trouble(f),
+			       "shut this server out of rbd/img (blocklisted); requests fail;"));
+	stop(f);
+	start(f); /* as another client */
+	expect(f, 0, IO_BYTES, 0x81);
+}
+
+/* A server of its own, on an image that it has locked, until it is killed. */
+static pid_t begin_other(struct fixture *f, const char *device)
+{
+	int fds[2];
+	char c;
+	pid_t pid;
+
+	assert_int_equal(pipe(fds), 0);
+	pid = fork();
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		dup2(fds[1], STDOUT_FILENO);
+		execl(self, self, "--hold", device, conf_path, NULL);
+		_exit(127);
+	}
+	close(fds[1]);
+	assert_int_equal(read(fds[0], &c, 1), 1);
+	close(fds[0]);
+	return pid;
+}
+
+static int hold(char *device, char *path)
+{
+	struct rbd_conf conf = {.pool = (char *)"rbd",
+				.image = (char *)"img",
+				.conf = path,
+				.user = (char *)"ublk"};
+	struct backend_request req = {
+		.device = device, .conf = &conf, .kept_fd = -1, .event_fd = -1};
+	struct limits limits;
+	struct backend *b;
+
+	if (rbd_backend.open(&req, &b, &limits) < 0 || write(STDOUT_FILENO, "+", 1) != 1)
+		return 1;
+	for (;;)
+		pause();
+}
+
+static void kill_other(pid_t pid)
+{
+	kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+}
+
+static void test_image_has_one_writer(void **state)
+{
+	struct fixture *f = *state;
+	pid_t other = begin_other(f, "other");
+
+	n_asked = 0;
+	f->req.interrupt = count_and_interrupt;
+	assert_int_equal(rbd_backend.open(&f->req, &f->b, &f->limits), -ECANCELED);
+	f->req.interrupt = NULL;
+	f->req.read_only = true;
+	start(f);
+	stop(f);
+	f->req.read_only = false;
+	kill_other(other); /* of which nothing is known, so the cluster has to notice */
+	start(f);
+	fill(f, 0, IO_BYTES, 0x91);
+}
+
+static void test_successor_of_a_killed_server_does_not_wait(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t start_ns;
+
+	kill_other(begin_other(f, "unit"));
+	start_ns = clock_now_ns();
+	start(f);
+	assert_true(clock_now_ns() - start_ns < 6 * RBD_NS_PER_S);
+	fill(f, 0, IO_BYTES, 0xa1);
+	expect(f, 0, IO_BYTES, 0xa1);
+	CEPH("osd blocklist ls | grep -q 127.0.0.1"); /* the dead one is fenced */
+	stop(f);
+	assert_int_not_equal(run("rbd image-meta get rbd/img ublkd.server >/dev/null 2>&1"), 0);
+}
+
+static void test_image_without_the_lock(void **state)
+{
+	struct fixture *f = *state;
+
+	RBD("feature disable rbd/img fast-diff object-map exclusive-lock");
+	start(f);
+	fill(f, 0, IO_BYTES, 0xb1);
+	expect(f, 0, IO_BYTES, 0xb1);
+}
+
+static void test_namespace(void **state)
+{
+	struct fixture *f = *state;
+
+	RBD("namespace create rbd/blue");
+	RBD("create rbd/blue/img --size 8M");
+	f->conf.namespace = (char *)"blue";
+	start(f);
+	assert_int_equal(f->limits.size_bytes, 8 << 20);
+	assert_string_equal(rbd_backend.get_target(f->b), "rbd/blue/img");
+	fill(f, 0, IO_BYTES, 0xc1);
+	stop(f);
+	RBD("rm rbd/blue/img");
+	RBD("namespace remove rbd/blue");
+}
+
+static void test_keyring_is_a_credential(void **state)
+{
+	struct fixture *f = *state;
+	char path[160];
+
+	/* A configuration that has none. */
+	snprintf(path, sizeof(path), "%s/bare.conf", cluster_dir);
+	assert_int_equal(run("sed 's!^keyring = .*!keyring = /nowhere!' %s >%s", conf_path, path),
+			 0);
+	f->conf.conf = path;
+	f->conf.timeout_ns = RBD_NS_PER_S;
+	assert_true(rbd_backend.open(&f->req, &f->b, &f->limits) < 0);
+	assert_int_equal(run("mkdir %s/cred && cp %s/keyring %s/cred/ceph.keyring", cluster_dir,
+			     cluster_dir, cluster_dir),
+			 0);
+	snprintf(path, sizeof(path), "%s/cred", cluster_dir);
+	setenv("CREDENTIALS_DIRECTORY", path, 1);
+	snprintf(path, sizeof(path), "%s/bare.conf", cluster_dir);
+	start(f);
+	expect(f, 0, IO_BYTES, 0);
+	unsetenv("CREDENTIALS_DIRECTORY");
+}
+
 static const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-	T(test_requests_do_what_they_say), T(test_many_at_once),
-	T(test_definition_has_to_fit),     T(test_snapshot_is_what_was),
-	T(test_requests_wait_for_an_osd),
+	T(test_requests_do_what_they_say),   T(test_many_at_once),
+	T(test_definition_has_to_fit),       T(test_snapshot_is_what_was),
+	T(test_requests_wait_for_an_osd),    T(test_requests_fail_after_the_timeout),
+	T(test_start_waits_for_the_cluster), T(test_size_is_followed),
+	T(test_cluster_without_room),        T(test_shut_out_client_is_told_so),
+	T(test_image_has_one_writer),        T(test_successor_of_a_killed_server_does_not_wait),
+	T(test_image_without_the_lock),      T(test_namespace),
+	T(test_keyring_is_a_credential),
 #undef T
 };
 
@@ -326,6 +605,8 @@ int main(int argc, char **argv)
 {
 	int r;
 
+	if (argc == 4 && strcmp(argv[1], "--hold") == 0)
+		return hold(argv[2], argv[3]);
 	self = argv[0];
 	ceph_node = argv[1];
 	if (run("command -v ceph-mon ceph-osd rbd >/dev/null") != 0) {
