@@ -302,13 +302,20 @@ static bool plan_is_same_backing(const struct device_conf *a, const struct devic
 	       (x->create != FILE_CREATE_NO) == (y->create != FILE_CREATE_NO);
 }
 
+static bool plan_is_rbd(const struct device_conf *c)
+{
+	return c && c->backend_type == &rbd_conf_type;
+}
+
 /* A socket that is not in somebody's home needs nothing. */
-static bool plan_has_nbd(const struct device_conf *c)
+static bool plan_has_server(const struct device_conf *c)
 {
 	const struct nbd_conf *nbd = plan_nbd(c);
 	AUTO(nbd_uri_deinit) struct nbd_uri uri = {0};
 	const char *why;
 
+	if (plan_is_rbd(c))
+		return true;
 	if (!nbd || nbd->command || nbd_uri_parse(nbd->uri, &uri, &why) < 0)
 		return nbd; /* without memory, which plan_put_nbd() tells */
 	return uri.host || uri.vsock || uri.tls || plan_is_in_home(uri.socket);
@@ -318,7 +325,9 @@ static bool plan_is_same_server(const struct device_conf *a, const struct device
 {
 	const struct nbd_conf *m = plan_nbd(a), *n = plan_nbd(b);
 
-	return n && plan_is_same_text(m->uri, n->uri) &&
+	if (plan_is_rbd(a))
+		return plan_is_rbd(b);
+	return m && n && plan_is_same_text(m->uri, n->uri) &&
 	       plan_is_same_text(m->command, n->command) &&
 	       ((a->boot_options ^ b->boot_options) & BOOT_NETDEV) == 0;
 }
@@ -422,6 +431,15 @@ static void plan_put_variable(struct plan_text *t, char *const *a, char *const *
 		plan_put_word(t, "Environment", "UBLKD_SANDBOX=", value + 1, "");
 }
 
+static void plan_put_server(struct plan_text *t, const struct device_conf *c)
+{
+	/* Where a cluster's data are, its monitors say, and it changes. */
+	if (plan_is_rbd(c))
+		plan_put_network(t, "any");
+	else
+		plan_put_nbd(t, c);
+}
+
 static void plan_put_sandbox(struct plan_text *t, const struct plan_input *in)
 {
 	const struct device_conf *kept = plan_is_same_backing(in->conf, in->kept) ? NULL : in->kept;
@@ -429,12 +447,12 @@ static void plan_put_sandbox(struct plan_text *t, const struct plan_input *in)
 	AUTO(conf_strv_free) char **b = plan_get_paths(t, kept);
 	const bool has_paths = (a && *a) || (b && *b);
 
-	if (!has_paths && !plan_has_nbd(in->conf) && !plan_has_nbd(in->kept))
+	if (!has_paths && !plan_has_server(in->conf) && !plan_has_server(in->kept))
 		return;
 	fputs("\n[Service]\n", t->file);
-	plan_put_nbd(t, in->conf ?: in->kept);
-	if (in->conf && (!plan_nbd(in->conf) || !plan_is_same_server(in->conf, in->kept)))
-		plan_put_nbd(t, in->kept);
+	plan_put_server(t, in->conf ?: in->kept);
+	if (in->conf && !plan_is_same_server(in->conf, in->kept))
+		plan_put_server(t, in->kept);
 	plan_put_tls(t, in->conf ?: in->kept);
 	if (!has_paths)
 		return;
@@ -448,7 +466,7 @@ static void plan_put_sandbox(struct plan_text *t, const struct plan_input *in)
 static void plan_put_manager_network(struct plan_text *t, const struct plan_input *in)
 {
 	fputs("\n[Service]\n", t->file);
-	plan_put_nbd(t, in->conf ?: in->kept);
+	plan_put_server(t, in->conf ?: in->kept);
 }
 
 /* ---- files and links ---- */
@@ -472,7 +490,7 @@ static int plan_add_drop_in(struct plan *p, const struct plan_input *in, bool ma
 	plan_put_order(&t, in, manager);
 	if (!manager)
 		plan_put_sandbox(&t, in);
-	else if (plan_has_nbd(c)) /* closed for all, else */
+	else if (plan_has_server(c)) /* closed for all, else */
 		plan_put_manager_network(&t, in);
 	if (fclose(t.file) != 0 && t.r == 0)
 		t.r = -ENOMEM;
