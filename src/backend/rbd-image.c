@@ -344,6 +344,7 @@ int rbd_image_open(struct backend *b, const struct backend_request *req)
 		r = rbd_image_connect(b, req);
 	if (r < 0)
 		return r;
+	rbd_image_set_patience(b, RBD_LAST_TRY_NS);
 	if (!b->read_only) {
 		r = rbd_image_lock(b, req);
 		if (r < 0)
