@@ -30,6 +30,7 @@ static struct {
 	bool was_interrupted;
 	bool only_takeover;
 	bool drained;
+	bool size_changed;
 	unsigned n_devices;
 	unsigned n_confs;
 	unsigned n_reads;
@@ -156,7 +157,10 @@ struct device *device_free(struct device *d)
 
 bool device_take_size_change(struct device *d)
 {
-	return false;
+	bool changed = fake.size_changed;
+
+	fake.size_changed = false;
+	return changed;
 }
 
 int device_check(struct device *d)
@@ -636,6 +640,27 @@ static void test_drained_devices_are_handed_over(void **state)
 	assert_null(managed_free(NULL));
 }
 
+static void test_a_new_size_behind_it_is_a_reload(void **state)
+{
+	struct managed *m = reach(MANAGED_RUNNING);
+
+	fake.size_changed = true;
+	fake.conf_to_read = new_conf(1); /* the one in force */
+	assert_int_equal(managed_check(m), 0);
+	assert_int_equal(m->state, MANAGED_RELOADING);
+	run_job(m);
+	assert_int_equal(m->state, MANAGED_RUNNING);
+	assert_int_equal(managed_check(m), 0);
+	assert_int_equal(m->state, MANAGED_RUNNING);
+	assert_int_equal(fake.n_reads, 1);
+	finish(m);
+	m = reach(MANAGED_HELD); /* about to go */
+	fake.size_changed = true;
+	assert_int_equal(managed_check(m), 0);
+	assert_int_equal(fake.n_reads, 0);
+	finish(m);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -651,6 +676,7 @@ int main(void)
 		cmocka_unit_test(test_what_does_not_get_better_is_not_tried_again),
 		cmocka_unit_test(test_only_a_start_that_fails_is_given_up),
 		cmocka_unit_test(test_a_lost_device_is_made_anew),
+		cmocka_unit_test(test_a_new_size_behind_it_is_a_reload),
 		cmocka_unit_test(test_users_outrank_udev),
 		cmocka_unit_test(test_drained_devices_are_handed_over),
 	};
