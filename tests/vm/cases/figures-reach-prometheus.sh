@@ -1,7 +1,7 @@
 # guest: full
 # rows: 1 2
 # rows-short: 1
-# timeout: 150
+# timeout: 240
 # extra: prometheus
 # ublk-metrics.timer writes what the node exporter reads and Prometheus asks for: after a load, Prometheus has what the
 # kernel has counted in /sys/block, to the last request. Its own tool has nothing to say against the text and the alert
@@ -39,6 +39,7 @@ at_exit systemctl stop ublk-metrics.timer ublk-metrics.service
 systemctl start ublk-metrics.timer
 wait_until 30 test -s "$prom"
 [[ $(stat -c '%U %a' "$prom") == 'root 644' ]]
+first=$(stat -c %.Y "$prom")
 promtool check metrics <"$prom" >check.log 2>&1 || fail "$(<check.log)"
 [[ ! -s check.log ]] || fail "$(<check.log)"
 grep -Fx 'ublk_device_state{device="seen",ublk_device_state="live"} 1' "$prom"
@@ -88,6 +89,11 @@ fio --name=load --filename="$node" --rw=randrw --direct=1 --ioengine=io_uring --
 	--size=48M --fsync=32 --io_size=32M --output=fio.log || fail "$(<fio.log)"
 settled() { [[ $(awk '{ print $9 }' "/sys/block/$disk/stat") == 0 ]]; }
 wait_until 10 settled
+renewed() { [[ $(stat -c %.Y "$prom") != "$first" ]]; }
+wait_until 60 renewed
+journalctl -q -b -o cat -u ublk-metrics.service >journal
+[[ $(grep -c 'cannot write' journal) == 1 ]]
+expect_status 1 grep -E '^(Start|Finish)' journal
 # what it would have a quarter of a minute later
 systemctl start ublk-metrics.service
 read -r reads _ read_sectors _ writes _ write_sectors _ _ _ _ discards _ _ _ flushes _ <"/sys/block/$disk/stat"
