@@ -768,8 +768,7 @@ int main(void)
 		return 77;
 	}
 	r = cmocka_run_group_tests(tests, NULL, NULL);
-	for (const char *const *name = (const char *const[]){"image", "log", "server.conf", "slow",
-							     "nbd.settled", NULL};
+	for (const char *const *name = (const char *const[]){"image", "log", "server.conf", NULL};
 	     *name; name++) {
 		char path[128];
 
