@@ -190,7 +190,10 @@ static void nbd_link_lose(struct nbd_link *l, enum nbd_trouble trouble, int erro
 /* For the library and for the server this connection has the size that it began with. */
 static bool nbd_link_is_too_small(struct nbd_link *l, const struct nbd_request *req)
 {
-	l->renews |= req->io->offset_bytes + req->io->len_bytes > l->size_bytes;
+	const struct io *io = req->io;
+
+	/* A FLUSH has no place, though the kernel may give it one. */
+	l->renews |= io->op != IO_FLUSH && io->offset_bytes + io->len_bytes > l->size_bytes;
 	return l->renews;
 }
 
