@@ -43,8 +43,15 @@ end_load() {
 	! grep -E 'err= *[1-9]|error' "$1.log" || fail "fio: $(<"$1.log")"
 }
 declare -A loads
-# done_so_far: "READS READ-BYTES WRITES WRITTEN-BYTES MICROSECONDS", as the kernel counts
-done_so_far() { awk -v now="${EPOCHREALTIME/./}" '{ print $1, $3 * 512, $5, $7 * 512, now }' "/sys/block/${dev#/dev/}/stat"; }
+# done_so_far: "READS READ-BYTES WRITES WRITTEN-BYTES MICROSECONDS", as the kernel counts; no process between the counts and
+# the time
+done_so_far() {
+	local -a s
+	local now
+	now=${EPOCHREALTIME/./}
+	read -ra s <"/sys/block/${dev#/dev/}/stat"
+	echo "${s[0]} $((s[2] * 512)) ${s[4]} $((s[6] * 512)) $now"
+}
 # measure: sets rates, per second, in that order
 measure() {
 	local -a from to
