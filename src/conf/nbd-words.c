@@ -9,21 +9,6 @@
 
 #define NBD_BLANKS " \t"
 
-/* Takes s over, also on failure. */
-static int nbd_words_push(char ***words, size_t *n, char *s)
-{
-	char **grown = s ? reallocarray(*words, *n + 2, sizeof(*grown)) : NULL;
-
-	if (!grown) {
-		free(s);
-		return -ENOMEM;
-	}
-	grown[(*n)++] = s;
-	grown[*n] = NULL;
-	*words = grown;
-	return 0;
-}
-
 /* The word at *at, which is none of the blanks; moves *at behind it. */
 static int nbd_words_take(const char **at, char **ret, const char **ret_why)
 {
@@ -69,7 +54,7 @@ int nbd_words_split(const char *text, char ***ret, const char **ret_why)
 		int r = nbd_words_take(&at, &word, ret_why);
 
 		if (r == 0)
-			r = nbd_words_push(&words, &n, word);
+			r = conf_strv_push(&words, &n, word);
 		if (r < 0)
 			return r;
 	}
@@ -110,7 +95,7 @@ int nbd_words_paths(const struct nbd_conf *c, char ***ret)
 		if (r == -EINVAL)
 			continue;
 		if (r == 0)
-			r = nbd_words_push(&paths, &n, normal);
+			r = conf_strv_push(&paths, &n, normal);
 		if (r < 0)
 			return r;
 	}

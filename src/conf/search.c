@@ -25,8 +25,7 @@ char **conf_strv_free(char **strings)
 	return NULL;
 }
 
-/* Takes s over, also on failure. */
-static int conf_strv_push(char ***strings, size_t *n, char *s)
+int conf_strv_push(char ***strings, size_t *n, char *s)
 {
 	char **grown = s ? reallocarray(*strings, *n + 2, sizeof(*grown)) : NULL;
 

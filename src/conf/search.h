@@ -50,4 +50,6 @@ int conf_find_daemon(struct conf_diag *diag, struct conf_files *ret);
 int conf_list_definitions(struct conf_diag *diag, char ***ret);
 
 char **conf_strv_free(char **strings);
+/* Appends @s, which it takes over, also on failure, to *@n strings. 0 or -ENOMEM. */
+int conf_strv_push(char ***strings, size_t *n, char *s);
 DEFINE_AUTO(char **, conf_strv_free);
