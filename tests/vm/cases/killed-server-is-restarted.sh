@@ -6,6 +6,7 @@
 # file system is mounted, it gets errors, since the device is lost; the service comes back with a new
 # one, and with the old mount gone all works again. Nothing hangs.
 . "$VM_LIB/common.sh"
+. "$VM_LIB/service.sh"
 cat >"$WORK/killed.conf" <<-E
 	[Device]
 	Size=64M
@@ -29,10 +30,7 @@ kill_server() {
 	pid=$(show MainPID)
 	((restarts += 1))
 	kill -KILL "$pid"
-	wait_until 60 is_back "$pid"
-}
-is_back() {
-	[[ $(show ActiveState) == active && $(show MainPID) != "$1" && $(show NRestarts) == "$restarts" ]]
+	wait_until 60 is_back ublk@killed.service "$pid" "$restarts"
 }
 
 kill_server

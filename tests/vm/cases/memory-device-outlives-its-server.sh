@@ -5,6 +5,7 @@
 # A memory device under a mounted file system keeps its contents over restarts and a SIGKILL: its memfd waits in systemd's
 # store of descriptors. The char device never does, nor a ring. A stop empties the store.
 . "$VM_LIB/common.sh"
+. "$VM_LIB/service.sh"
 cat >mem.conf <<-EOT
 	[Device]
 	Size=64M
@@ -39,8 +40,7 @@ for ((i = 0; i < 3; i++)); do
 done
 pid=$(show MainPID)
 kill -KILL "$pid"
-is_back() { [[ $(show ActiveState) == active && $(show MainPID) != "$pid" ]]; }
-wait_until 60 is_back
+wait_until 60 is_back ublk@mem.service "$pid"
 check
 # nothing of the store is a char device or a ring
 if systemd-analyze fdstore ublk@mem.service >store 2>&1; then

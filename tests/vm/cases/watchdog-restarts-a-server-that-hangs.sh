@@ -7,6 +7,7 @@
 # line says so after SlowRequest=, and another one when it is over.
 . "$VM_LIB/common.sh"
 . "$VM_LIB/load.sh"
+. "$VM_LIB/service.sh"
 cat >hangs.conf <<-E
 	[Device]
 	Size=16M
@@ -39,8 +40,6 @@ is_live "$node"
 [[ $(show NRestarts) == 0 ]]
 pauses_begin "$node"
 
-# is_back PID N: N restarts, and a new server
-is_back() { [[ $(show ActiveState) == active && $(show MainPID) != "$1" && $(show NRestarts) == "$2" ]]; }
 same_device() {
 	[[ $(realpath /dev/ublk/hangs) == "$node" && $(<"/sys/block/${node#/dev/}/diskseq") == "$seq" ]]
 	is_live "$node"
@@ -63,7 +62,7 @@ is_aborted() { [[ $(show ActiveState) != active || $(show MainPID) != "$pid" ]];
 wait_until 30 is_aborted
 # strace asks the kernel to hold the thread when it is to end, too
 kill -KILL $tracer
-wait_until 90 is_back "$pid" 1 || fail "$(show ActiveState) $(show MainPID) $(show NRestarts)"
+wait_until 90 is_back ublk@hangs.service "$pid" 1 || fail "$(show ActiveState) $(show MainPID) $(show NRestarts)"
 same_device
 [[ $(messages UBLKD_DEVICE=hangs | grep -cx "a queue's thread does not turn any more") == 1 ]] ||
 	fail "$(messages -u ublk@hangs.service)"
@@ -73,7 +72,7 @@ barked 1
 pid=$(show MainPID)
 event 'the process hangs'
 kill -STOP "$pid"
-wait_until 90 is_back "$pid" 2 || fail "$(show ActiveState) $(show MainPID) $(show NRestarts)"
+wait_until 90 is_back ublk@hangs.service "$pid" 2 || fail "$(show ActiveState) $(show MainPID) $(show NRestarts)"
 same_device
 barked 2
 [[ $(messages UBLKD_DEVICE=hangs | grep -c '^took over ublk device ') == 2 ]]

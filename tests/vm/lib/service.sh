@@ -37,10 +37,10 @@ replace_binary() {
 	[[ $(readlink "/proc/$(unit_has "$1" MainPID)/exe") == /usr/sbin/ublkd ]]
 }
 
-# is_back UNIT PID: it runs, in another process; for wait_until
+# is_back UNIT PID [RESTARTS]: it runs, in another process, and was restarted so often; for wait_until
 is_back() {
 	local is
-	# one call, which is slow in an emulated machine
-	is=$(systemctl show -p MainPID -p ActiveState "$1")$'\n'
-	[[ $is == *ActiveState=active* && $is != *"MainPID=$2"$'\n'* ]]
+	# one call: each is slow in an emulated machine, and would see another moment
+	is=$(systemctl show -p MainPID -p ActiveState -p NRestarts "$1")$'\n'
+	[[ $is == *ActiveState=active* && $is != *"MainPID=$2"$'\n'* && (-z ${3-} || $is == *"NRestarts=$3"$'\n'*) ]]
 }
