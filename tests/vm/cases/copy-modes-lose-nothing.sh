@@ -1,4 +1,5 @@
 # guest: mini
+# rows-short: 2
 # timeout: 240
 # timeout-long: 2400
 # Each way in which data and requests can go between the kernel and the server, where the kernel has it: torture while

@@ -1,4 +1,5 @@
 # guest: mini
+# rows-short: 2
 # timeout: 240
 # timeout-long: 12000
 # smp: 4
