@@ -24,6 +24,7 @@ has() { jq -es "$1" "$WORK/json" >/dev/null || fail "no $1 in $(<"$WORK/json")";
 
 mkdir -p /etc/ublk
 at_exit rm -rf /etc/ublk/served.conf /etc/ublk/served.conf.d /etc/ublk/other.conf /etc/ublk/bad.conf
+at_exit systemctl reset-failed ublk@other.service
 at_exit systemctl stop ublk@served.service ublk@other.service
 printf '[Device]\nSize=16M\nDescription=\303\244\n[Backend]\nType=file\nPath=%s\nCreate=sparse\n' "$WORK/served.img" \
 	>/etc/ublk/served.conf
