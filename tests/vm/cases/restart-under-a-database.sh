@@ -9,7 +9,7 @@
 . "$VM_LIB/common.sh"
 . "$VM_LIB/load.sh"
 . "$VM_LIB/service.sh"
-restarts=$((VM_LONG ? 50 : 3))
+restarts=$((VM_LONG ? 50 : 5))
 unit=ublk@data.service
 mkfs.ext4 -q -N 64 "$SCRATCH0"
 mkdir fs mnt
