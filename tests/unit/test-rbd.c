@@ -452,7 +452,7 @@ static void test_shut_out_client_is_told_so(void **state)
 	assert_int_equal(do_io(f, IO_FLUSH, 0, 0, 0), 0);
 	CEPH("osd blocklist add \"$(rbd lock ls rbd/img | awk '/^client/ { print $NF }')\"");
 	/* the OSD hears of it a moment later */
-	for (const uint64_t since_ns = clock_now_ns(); do_io(f, IO_READ, 0, IO_BYTES, 0) == 0;)
+	for (const uint64_t since_ns = clock_now_ns(); do_io(f, IO_READ, 0, 0, IO_BYTES) == 0;)
 		assert_true(clock_now_ns() - since_ns < 30000 * MS);
 	submit_all(f, IO_READ, 0);
 	all_have(f, -EIO);
