@@ -23,7 +23,7 @@
 #include <cmocka.h>
 
 #include "backend/registry.h"
-#include "fake-queue.h"
+#include "fake-data.h"
 #include "util/cleanup.h"
 
 #define BUF_BYTES (1U << 20)
@@ -114,20 +114,6 @@ static int do_io(struct fixture *f, enum io_op op, uint32_t flags, uint64_t offs
 	return fake_queue_do(&f->q, op, flags, offset, len, f->buf);
 }
 
-static void fill(struct fixture *f, uint64_t offset, uint64_t len, int byte)
-{
-	memset(f->buf, byte, len);
-	assert_int_equal(do_io(f, IO_WRITE, 0, offset, len), 0);
-}
-
-static void expect(struct fixture *f, uint64_t offset, uint64_t len, int byte)
-{
-	memset(f->buf, ~byte, len);
-	assert_int_equal(do_io(f, IO_READ, 0, offset, len), 0);
-	for (uint64_t i = 0; i < len; i++)
-		assert_int_equal(f->buf[i], byte);
-}
-
 static void test_full_file_system(void **state)
 {
 	struct fixture *f = *state;
@@ -146,11 +132,11 @@ static void test_full_file_system(void **state)
 	/* NOUNMAP takes the space too: tmpfs has no ZERO_RANGE, so zeros are written. */
 	assert_int_equal(do_io(f, IO_WRITE_ZEROES, IO_NOUNMAP, 7 * BUF_BYTES, BUF_BYTES), -ENOSPC);
 	/* The device lives on, and what is given back can be used. */
-	expect(f, 0, BUF_BYTES, 0);
+	fake_queue_expect(&f->q, 0, BUF_BYTES, f->buf, 0);
 	assert_true(f->limits.max_discard_bytes > 0);
 	assert_int_equal(do_io(f, IO_DISCARD, 0, 0, 8 * BUF_BYTES), 0);
-	fill(f, 6 * BUF_BYTES, BUF_BYTES, 0x13);
-	expect(f, 6 * BUF_BYTES, BUF_BYTES, 0x13);
+	fake_queue_fill(&f->q, 6 * BUF_BYTES, BUF_BYTES, f->buf, 0x13);
+	fake_queue_expect(&f->q, 6 * BUF_BYTES, BUF_BYTES, f->buf, 0x13);
 }
 
 static void test_no_space_to_preallocate(void **state)
@@ -190,10 +176,10 @@ static void test_file_system_that_can_do_nothing(void **state)
 	open_backend(f);
 	assert_int_equal(f->limits.max_discard_bytes, 0);
 	assert_true(f->limits.max_write_zeroes_bytes > 0);
-	fill(f, 0, BUF_BYTES, 0x14);
+	fake_queue_fill(&f->q, 0, BUF_BYTES, f->buf, 0x14);
 	assert_int_equal(do_io(f, IO_WRITE_ZEROES, 0, 512, 3 * BUF_BYTES), 0);
-	expect(f, 0, 512, 0x14);
-	expect(f, 512, BUF_BYTES, 0);
+	fake_queue_expect(&f->q, 0, 512, f->buf, 0x14);
+	fake_queue_expect(&f->q, 512, BUF_BYTES, f->buf, 0);
 }
 
 static void test_read_only_file_system(void **state)
@@ -203,7 +189,7 @@ static void test_read_only_file_system(void **state)
 
 	mount_here("tmpfs", "size=4M");
 	open_backend(f);
-	fill(f, 0, 4096, 0x15);
+	fake_queue_fill(&f->q, 0, 4096, f->buf, 0x15);
 	close_backend(f);
 	snprintf(mnt, sizeof(mnt), "%s/mnt", dir);
 	/* The file of the ring may be busy a little longer. */
@@ -215,7 +201,7 @@ static void test_read_only_file_system(void **state)
 	}
 	open_backend(f);
 	assert_true(f->limits.read_only && !f->limits.write_cache);
-	expect(f, 0, 4096, 0x15);
+	fake_queue_expect(&f->q, 0, 4096, f->buf, 0x15);
 	close_backend(f);
 	assert_int_equal(unlink(f->path), -1);
 	snprintf(f->path, sizeof(f->path), "%s/mnt/other", dir);
@@ -264,7 +250,7 @@ static void test_block_device(void **state)
 	assert_int_equal(f->limits.size_bytes, 8 * BUF_BYTES);
 	assert_int_equal(f->limits.logical_block_bytes, 512);
 	assert_true(f->limits.write_cache && f->limits.fua && !f->limits.read_only);
-	fill(f, 0, BUF_BYTES, 0x21);
+	fake_queue_fill(&f->q, 0, BUF_BYTES, f->buf, 0x21);
 	assert_int_equal(do_io(f, IO_WRITE, IO_FUA, BUF_BYTES, 4096), 0);
 	assert_int_equal(do_io(f, IO_FLUSH, 0, 0, 0), 0);
 	assert_int_equal(stat(f->image, &before), 0);
@@ -273,16 +259,16 @@ static void test_block_device(void **state)
 		assert_int_equal(do_io(f, IO_FLUSH, 0, 0, 0), 0);
 		assert_int_equal(stat(f->image, &after), 0);
 		assert_true(after.st_blocks < before.st_blocks);
-		expect(f, 65536, 131072, 0); /* true of a loop device */
+		fake_queue_expect(&f->q, 65536, 131072, f->buf, 0); /* true of a loop device */
 	}
-	expect(f, 0, 65536, 0x21);
+	fake_queue_expect(&f->q, 0, 65536, f->buf, 0x21);
 	assert_int_equal(do_io(f, IO_WRITE_ZEROES, 0, 512, 4096), 0);
 	assert_int_equal(do_io(f, IO_WRITE_ZEROES, IO_NOUNMAP, 8192, 4096), 0);
-	expect(f, 0, 512, 0x21);
-	expect(f, 512, 4096, 0);
-	expect(f, 4608, 8192 - 4608, 0x21);
-	expect(f, 8192, 4096, 0);
-	expect(f, 12288, 4096, 0x21);
+	fake_queue_expect(&f->q, 0, 512, f->buf, 0x21);
+	fake_queue_expect(&f->q, 512, 4096, f->buf, 0);
+	fake_queue_expect(&f->q, 4608, 8192 - 4608, f->buf, 0x21);
+	fake_queue_expect(&f->q, 8192, 4096, f->buf, 0);
+	fake_queue_expect(&f->q, 12288, 4096, f->buf, 0x21);
 	assert_int_equal(file_backend.flush(f->b), 0);
 }
 
@@ -316,7 +302,7 @@ static void test_read_only_block_device(void **state)
 	assert_true(f->limits.read_only);
 	assert_int_equal(f->limits.max_discard_bytes, 0);
 	assert_int_equal(f->limits.max_write_zeroes_bytes, 0);
-	expect(f, 0, 4096, 0);
+	fake_queue_expect(&f->q, 0, 4096, f->buf, 0);
 	assert_int_equal(try_open(f), 0);
 }
 
@@ -334,8 +320,8 @@ static void test_grown_block_device(void **state)
 	assert_int_equal(ioctl(f->loop_fd, LOOP_SET_CAPACITY, 0), 0);
 	assert_int_equal(file_backend.resize(f->b, &f->req, &size), 0);
 	assert_int_equal(size, 16 * BUF_BYTES);
-	fill(f, 15 * BUF_BYTES, BUF_BYTES, 0x41);
-	expect(f, 15 * BUF_BYTES, BUF_BYTES, 0x41);
+	fake_queue_fill(&f->q, 15 * BUF_BYTES, BUF_BYTES, f->buf, 0x41);
+	fake_queue_expect(&f->q, 15 * BUF_BYTES, BUF_BYTES, f->buf, 0x41);
 	f->req.size_bytes = 32 * BUF_BYTES; /* it is what it is */
 	assert_int_equal(file_backend.resize(f->b, &f->req, &size), -EINVAL);
 	f->req.size_bytes = 0;
@@ -372,11 +358,11 @@ static void test_smaller_blocks_than_the_device(void **state)
 	open_backend(f);
 	assert_int_equal(f->limits.logical_block_bytes, 512);
 	assert_int_equal(f->limits.max_discard_bytes, 0);
-	fill(f, 0, 8192, 0x31);
+	fake_queue_fill(&f->q, 0, 8192, f->buf, 0x31);
 	assert_int_equal(do_io(f, IO_WRITE_ZEROES, 0, 512, 512), 0);
-	expect(f, 0, 512, 0x31);
-	expect(f, 512, 512, 0);
-	expect(f, 1024, 8192 - 1024, 0x31);
+	fake_queue_expect(&f->q, 0, 512, f->buf, 0x31);
+	fake_queue_expect(&f->q, 512, 512, f->buf, 0);
+	fake_queue_expect(&f->q, 1024, 8192 - 1024, f->buf, 0x31);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)

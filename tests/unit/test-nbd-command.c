@@ -18,7 +18,7 @@
 
 #include "backend/nbd.h"
 #include "backend/registry.h"
-#include "fake-queue.h"
+#include "fake-data.h"
 
 #define SIZE_BYTES (8ULL << 20)
 #define SECTOR     4096
@@ -129,20 +129,6 @@ static void start(struct fixture *f)
 	fake_queue_start(&f->q, &nbd_backend, f->b);
 }
 
-static void fill(struct fixture *f, int byte)
-{
-	memset(f->buf, byte, SECTOR);
-	assert_int_equal(fake_queue_do(&f->q, IO_WRITE, 0, SECTOR, SECTOR, f->buf), 0);
-}
-
-static void expect(struct fixture *f, int byte)
-{
-	memset(f->buf, ~byte, SECTOR);
-	assert_int_equal(fake_queue_do(&f->q, IO_READ, 0, SECTOR, SECTOR, f->buf), 0);
-	assert_int_equal(f->buf[0], byte);
-	assert_int_equal(f->buf[SECTOR - 1], byte);
-}
-
 static void test_it_lives_as_long_as_the_device(void **state)
 {
 	struct fixture *f = *state;
@@ -152,8 +138,8 @@ static void test_it_lives_as_long_as_the_device(void **state)
 	pid = get_server();
 	assert_true(pid > 0 && is_alive(pid));
 	assert_int_equal(f->limits.size_bytes, SIZE_BYTES);
-	fill(f, 0x21);
-	expect(f, 0x21);
+	fake_queue_fill(&f->q, SECTOR, SECTOR, f->buf, 0x21);
+	fake_queue_expect(&f->q, SECTOR, SECTOR, f->buf, 0x21);
 	assert_string_equal(nbd_backend.get_target(f->b), line);
 	stop(f);
 	assert_false(is_alive(pid));
@@ -167,13 +153,13 @@ static void test_another_connection_after_the_last(void **state)
 	/* It ends with its last client, and is there again for the next. */
 	set_command(f, "qemu-nbd -f raw @/image");
 	start(f);
-	fill(f, 0x22);
+	fake_queue_fill(&f->q, SECTOR, SECTOR, f->buf, 0x22);
 	for (int i = 0; i < 2; i++) {
 		pid_t pid = get_server();
 
 		kill(pid, SIGKILL);
-		fill(f, 0x23 + i);
-		expect(f, 0x23 + i);
+		fake_queue_fill(&f->q, SECTOR, SECTOR, f->buf, 0x23 + i);
+		fake_queue_expect(&f->q, SECTOR, SECTOR, f->buf, 0x23 + i);
 		assert_true(get_server() != pid);
 	}
 	assert_int_equal(f->q.n_reconnects, 2);
@@ -184,13 +170,13 @@ static void test_it_is_started_again(void **state)
 	struct fixture *f = *state;
 
 	start(f);
-	fill(f, 0x31);
+	fake_queue_fill(&f->q, SECTOR, SECTOR, f->buf, 0x31);
 	for (int i = 0; i < 3; i++) {
 		const pid_t pid = get_server();
 
 		kill(pid, SIGKILL);
-		fill(f, 0x32 + i);
-		expect(f, 0x32 + i);
+		fake_queue_fill(&f->q, SECTOR, SECTOR, f->buf, 0x32 + i);
+		fake_queue_expect(&f->q, SECTOR, SECTOR, f->buf, 0x32 + i);
 		assert_true(wait_server(pid) != pid);
 	}
 	assert_int_equal(f->q.n_reconnects, 3);
@@ -223,7 +209,7 @@ static void test_nothing_leaks_into_it(void **state)
 		f, "sh -c '(exec ls /proc/self/fd >@/fds); env >@/env; grep CapEff /proc/$$/status "
 		   ">>@/env; exec nbdkit file @/image'");
 	start(f);
-	expect(f, 0);
+	fake_queue_expect(&f->q, SECTOR, SECTOR, f->buf, 0);
 	out = open_there("fds");
 	assert_non_null(out);
 	assert_true(fread(text, 1, sizeof(text) - 1, out) > 0);
@@ -269,8 +255,8 @@ static void test_the_next_server_begins_anew(void **state)
 	start(f);
 	assert_true(get_server() != old);
 	assert_false(is_alive(old));
-	fill(f, 0x41);
-	expect(f, 0x41);
+	fake_queue_fill(&f->q, SECTOR, SECTOR, f->buf, 0x41);
+	fake_queue_expect(&f->q, SECTOR, SECTOR, f->buf, 0x41);
 	wait(NULL);
 }
 

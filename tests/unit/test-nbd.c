@@ -20,12 +20,11 @@
 
 #include "backend/nbd.h"
 #include "backend/registry.h"
-#include "fake-queue.h"
+#include "fake-data.h"
 #include "util/clock.h"
 
 #define SIZE_BYTES (8ULL << 20)
 #define BUF_BYTES  (1U << 20)
-#define N_IOS      32
 #define MS         1000000ULL
 
 static char dir[64], sock[96], image[96], uri[160], log_path[96];
@@ -38,7 +37,7 @@ struct fixture {
 	struct queue q;
 	uint8_t *buf;
 	pid_t server;
-	struct fake_io ios[N_IOS];
+	struct fake_blocks blocks;
 };
 
 /* ---- servers ---- */
@@ -136,6 +135,8 @@ static int setup(void **state)
 	int fd;
 
 	assert_non_null(f);
+	f->blocks.first_bytes = 65536;
+	f->blocks.step_bytes = 8192;
 	f->buf = mmap(NULL, BUF_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	assert_ptr_not_equal(f->buf, MAP_FAILED);
 	fd = open(image, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
@@ -185,64 +186,6 @@ static int do_io(struct fixture *f, enum io_op op, uint32_t flags, uint64_t offs
 	return fake_queue_do(&f->q, op, flags, offset, len, f->buf);
 }
 
-static void fill(struct fixture *f, uint64_t offset, uint64_t len, int byte)
-{
-	memset(f->buf, byte, len);
-	assert_int_equal(do_io(f, IO_WRITE, 0, offset, len), 0);
-}
-
-static void expect(struct fixture *f, uint64_t offset, uint64_t len, int byte)
-{
-	memset(f->buf, ~byte, len);
-	assert_int_equal(do_io(f, IO_READ, 0, offset, len), 0);
-	for (uint64_t i = 0; i < len; i++)
-		assert_int_equal(f->buf[i], (uint8_t)byte);
-}
-
-/* One block of 4 KiB each, with its number and @byte. */
-static void submit_all(struct fixture *f, enum io_op op, int byte)
-{
-	for (unsigned i = 0; i < N_IOS; i++) {
-		uint8_t *buf = f->buf + (size_t)i * 4096;
-
-		memset(buf, op == IO_WRITE ? byte : 0, 4096);
-		if (op == IO_WRITE)
-			buf[17] = (uint8_t)i;
-		f->ios[i] = (struct fake_io){.io = {.op = op,
-						    .offset_bytes = 65536 + i * 8192,
-						    .len_bytes = 4096,
-						    .buf = buf}};
-		fake_queue_submit(&f->q, &f->ios[i]);
-	}
-}
-
-static void all_have(struct fixture *f, int r)
-{
-	fake_queue_run(&f->q);
-	for (unsigned i = 0; i < N_IOS; i++)
-		assert_int_equal(f->ios[i].res, r);
-}
-
-static void expect_all(struct fixture *f, int byte)
-{
-	submit_all(f, IO_READ, 0);
-	all_have(f, 0);
-	for (unsigned i = 0; i < N_IOS; i++) {
-		const uint8_t *buf = f->buf + (size_t)i * 4096;
-
-		assert_int_equal(buf[17], i);
-		assert_int_equal(buf[0], byte);
-		assert_int_equal(buf[4095], byte);
-	}
-}
-
-/* Until the link says so. */
-static void wait_reachable(struct fixture *f, bool reachable)
-{
-	while (f->q.unreachable == reachable)
-		fake_queue_look(&f->q, 1);
-}
-
 static bool log_has(const char *text)
 {
 	char line[512];
@@ -279,8 +222,8 @@ static void test_a_server_without_multi_conn_has_one_queue(void **state)
 
 	start(f, NBDKIT "--filter=multi-conn file @image multi-conn-mode=disable");
 	assert_int_equal(f->limits.max_queues, 1);
-	fill(f, 0, BUF_BYTES, 0x55);
-	expect(f, 0, BUF_BYTES, 0x55);
+	fake_queue_fill(&f->q, 0, BUF_BYTES, f->buf, 0x55);
+	fake_queue_expect(&f->q, 0, BUF_BYTES, f->buf, 0x55);
 }
 
 static void test_definition_has_to_fit(void **state)
@@ -306,8 +249,8 @@ static void test_requests_arrive_with_their_flags(void **state)
 	struct fixture *f = *state;
 
 	start(f, NBDKIT "--filter=log file @image logfile=@log");
-	fill(f, 4096, BUF_BYTES, 0x11);
-	expect(f, 4096, BUF_BYTES, 0x11);
+	fake_queue_fill(&f->q, 4096, BUF_BYTES, f->buf, 0x11);
+	fake_queue_expect(&f->q, 4096, BUF_BYTES, f->buf, 0x11);
 	assert_false(log_has("fua=1"));
 	assert_int_equal(do_io(f, IO_WRITE, IO_FUA, 512, 512), 0);
 	assert_true(log_has("fua=1"));
@@ -317,11 +260,11 @@ static void test_requests_arrive_with_their_flags(void **state)
 	assert_true(log_has("Zero") && !log_has("trim=1 fua="));
 	assert_int_equal(do_io(f, IO_WRITE_ZEROES, 0, 16384, 8192), 0);
 	assert_true(log_has("trim=1 fua="));
-	expect(f, 8192, 16384, 0);
-	expect(f, 24576, 4096, 0x11);
+	fake_queue_expect(&f->q, 8192, 16384, f->buf, 0);
+	fake_queue_expect(&f->q, 24576, 4096, f->buf, 0x11);
 	assert_int_equal(do_io(f, IO_DISCARD, 0, 65536, 65536), 0);
 	assert_true(log_has("Trim"));
-	expect(f, 65536 * 2, 4096, 0x11);
+	fake_queue_expect(&f->q, 65536 * 2, 4096, f->buf, 0x11);
 }
 
 static void test_many_at_once(void **state)
@@ -330,9 +273,8 @@ static void test_many_at_once(void **state)
 
 	start(f, FILE_LINE);
 	for (int i = 0; i < 20; i++) {
-		submit_all(f, IO_WRITE, 0x20 + i);
-		all_have(f, 0);
-		expect_all(f, 0x20 + i);
+		fake_blocks_fill(&f->blocks, &f->q, 0x20 + i);
+		fake_blocks_expect(&f->blocks, &f->q, 0x20 + i);
 	}
 	assert_int_equal(f->q.n_reconnects, 0);
 }
@@ -356,7 +298,7 @@ static void test_read_only_server(void **state)
 	start(f, NBDKIT "-r file @image");
 	assert_true(f->limits.read_only && !f->limits.write_cache);
 	assert_int_equal(f->limits.max_discard_bytes, 0);
-	expect(f, 0, 4096, 0);
+	fake_queue_expect(&f->q, 0, 4096, f->buf, 0);
 }
 
 static void test_flush_of_the_backend(void **state)
@@ -364,7 +306,7 @@ static void test_flush_of_the_backend(void **state)
 	struct fixture *f = *state;
 
 	start(f, NBDKIT "--filter=log file @image logfile=@log");
-	fill(f, 0, 4096, 0x12);
+	fake_queue_fill(&f->q, 0, 4096, f->buf, 0x12);
 	fake_queue_stop(&f->q);
 	assert_false(log_has("Flush"));
 	assert_int_equal(nbd_backend.flush(f->b), 0);
@@ -407,34 +349,34 @@ static void test_killed_server_loses_nothing(void **state)
 
 	start(f, DELAY_LINE);
 	for (int i = 0; i < 3; i++) {
-		submit_all(f, IO_WRITE, 0x40 + i);
+		fake_blocks_submit(&f->blocks, &f->q, IO_WRITE, 0x40 + i);
 		fake_queue_look(&f->q, 0);
 		usleep(20000);
 		kill_server(f);
-		wait_reachable(f, false);
-		assert_int_equal(f->q.n_inflight, N_IOS);
+		fake_queue_wait_reachable(&f->q, false);
+		assert_int_equal(f->q.n_inflight, N_BLOCKS);
 		assert_non_null(
 			strstr(nbd_backend.get_trouble(f->b, NULL), "no connection to nbd"));
 		begin_server(f, i < 2 ? DELAY_LINE : FILE_LINE);
-		all_have(f, 0);
+		fake_blocks_end(&f->blocks, &f->q, 0);
 		assert_int_equal(f->q.n_reconnects, i + 1);
 	}
-	expect_all(f, 0x42);
+	fake_blocks_expect(&f->blocks, &f->q, 0x42);
 }
 
 /* More than a socket takes at once. */
 static void submit_large(struct fixture *f, enum io_op op, int byte)
 {
-	const size_t len = BUF_BYTES / N_IOS;
+	const size_t len = BUF_BYTES / N_BLOCKS;
 
 	if (op == IO_WRITE)
 		memset(f->buf, byte, BUF_BYTES);
-	for (unsigned i = 0; i < N_IOS; i++) {
-		f->ios[i] = (struct fake_io){.io = {.op = op,
-						    .offset_bytes = i * len,
-						    .len_bytes = len,
-						    .buf = f->buf + i * len}};
-		fake_queue_submit(&f->q, &f->ios[i]);
+	for (unsigned i = 0; i < N_BLOCKS; i++) {
+		f->blocks.ios[i] = (struct fake_io){.io = {.op = op,
+							   .offset_bytes = i * len,
+							   .len_bytes = len,
+							   .buf = f->buf + i * len}};
+		fake_queue_submit(&f->q, &f->blocks.ios[i]);
 	}
 }
 
@@ -455,9 +397,9 @@ static void test_servers_come_and_go_under_load(void **state)
 			fake_queue_look(&f->q, 0);
 			kill(f->server, SIGCONT);
 		}
-		all_have(f, 0);
+		fake_blocks_end(&f->blocks, &f->q, 0);
 		submit_large(f, IO_READ, 0);
-		all_have(f, 0);
+		fake_blocks_end(&f->blocks, &f->q, 0);
 		for (size_t at = 0; at < BUF_BYTES; at++)
 			assert_int_equal(f->buf[at], i + 1);
 	}
@@ -468,15 +410,14 @@ static void test_frozen_server_is_waited_for(void **state)
 	struct fixture *f = *state;
 
 	start(f, FILE_LINE);
-	submit_all(f, IO_WRITE, 0x50);
-	all_have(f, 0);
+	fake_blocks_fill(&f->blocks, &f->q, 0x50);
 	freeze_server(f);
-	submit_all(f, IO_WRITE, 0x51);
+	fake_blocks_submit(&f->blocks, &f->q, IO_WRITE, 0x51);
 	fake_queue_look(&f->q, 1); /* the watch: nothing has come of the requests */
-	assert_int_equal(f->q.n_inflight, N_IOS);
+	assert_int_equal(f->q.n_inflight, N_BLOCKS);
 	kill(f->server, SIGCONT);
-	all_have(f, 0);
-	expect_all(f, 0x51);
+	fake_blocks_end(&f->blocks, &f->q, 0);
+	fake_blocks_expect(&f->blocks, &f->q, 0x51);
 	assert_int_equal(f->q.n_reconnects, 0);
 }
 
@@ -487,30 +428,28 @@ static void test_requests_fail_after_the_timeout(void **state)
 
 	f->conf.timeout_ns = 400 * MS;
 	start(f, FILE_LINE);
-	submit_all(f, IO_WRITE, 0x60);
-	all_have(f, 0);
+	fake_blocks_fill(&f->blocks, &f->q, 0x60);
 	/* It hangs, */
 	freeze_server(f);
 	start_ns = clock_now_ns();
-	submit_all(f, IO_WRITE, 0x61);
-	all_have(f, -EIO);
+	fake_blocks_submit(&f->blocks, &f->q, IO_WRITE, 0x61);
+	fake_blocks_end(&f->blocks, &f->q, -EIO);
 	assert_true(clock_now_ns() - start_ns >= 400 * MS && f->q.unreachable);
 	assert_int_equal(do_io(f, IO_READ, 0, 0, 4096), -EIO);
 	/* another one is there, */
 	other_server(f, FILE_LINE);
-	wait_reachable(f, true);
-	submit_all(f, IO_WRITE, 0x62);
-	all_have(f, 0);
-	expect_all(f, 0x62);
+	fake_queue_wait_reachable(&f->q, true);
+	fake_blocks_fill(&f->blocks, &f->q, 0x62);
+	fake_blocks_expect(&f->blocks, &f->q, 0x62);
 	/* and goes. */
 	kill_server(f);
 	start_ns = clock_now_ns();
-	submit_all(f, IO_READ, 0);
-	all_have(f, -EIO);
+	fake_blocks_submit(&f->blocks, &f->q, IO_READ, 0);
+	fake_blocks_end(&f->blocks, &f->q, -EIO);
 	assert_true(clock_now_ns() - start_ns >= 300 * MS);
 	begin_server(f, FILE_LINE);
-	wait_reachable(f, true);
-	expect_all(f, 0x62);
+	fake_queue_wait_reachable(&f->q, true);
+	fake_blocks_expect(&f->blocks, &f->q, 0x62);
 }
 
 static void wait_trouble(struct fixture *f, const char *text)
@@ -524,22 +463,21 @@ static void test_another_server_is_refused(void **state)
 	struct fixture *f = *state;
 
 	start(f, FILE_LINE);
-	fill(f, 4 << 20, 65536, 0x70); /* and not again, as the others */
-	submit_all(f, IO_WRITE, 0x70);
-	all_have(f, 0);
+	fake_queue_fill(&f->q, 4 << 20, 65536, f->buf, 0x70); /* and not again, as the others */
+	fake_blocks_fill(&f->blocks, &f->q, 0x70);
 	other_server(f, NBDKIT "memory 16M");
-	submit_all(f, IO_WRITE, 0x71);
+	fake_blocks_submit(&f->blocks, &f->q, IO_WRITE, 0x71);
 	wait_trouble(f, "another size");
 	/* As large, and empty. */
 	other_server(f, NBDKIT "memory 8M");
 	wait_trouble(f, "does not have what it had acknowledged");
 	other_server(f, NBDKIT "-r file @image");
 	wait_trouble(f, "another size or other abilities");
-	assert_int_equal(f->q.n_inflight, N_IOS);
+	assert_int_equal(f->q.n_inflight, N_BLOCKS);
 	assert_int_equal(f->q.n_reconnects, 0);
 	other_server(f, FILE_LINE);
-	all_have(f, 0);
-	expect_all(f, 0x71);
+	fake_blocks_end(&f->blocks, &f->q, 0);
+	fake_blocks_expect(&f->blocks, &f->q, 0x71);
 	assert_int_equal(f->q.n_reconnects, 1);
 }
 
@@ -557,23 +495,22 @@ static void grow(struct fixture *f, uint64_t size_bytes)
 static void test_a_disk_grows(void **state)
 {
 	struct fixture *f = *state;
-	uint8_t *more = f->buf + (size_t)N_IOS * 4096;
+	uint8_t *more = f->buf + (size_t)N_BLOCKS * 4096;
 	uint64_t is_bytes = 0;
 
 	start(f, FILE_LINE);
-	submit_all(f, IO_WRITE, 0x80);
-	all_have(f, 0);
+	fake_blocks_fill(&f->blocks, &f->q, 0x80);
 	grow(f, 2 * SIZE_BYTES);
 	/* Some are on their way when the first comes for what is new. */
-	submit_all(f, IO_WRITE, 0x81);
+	fake_blocks_submit(&f->blocks, &f->q, IO_WRITE, 0x81);
 	memset(more, 0x82, 65536);
 	assert_int_equal(fake_queue_do(&f->q, IO_WRITE, 0, SIZE_BYTES + 4096, 65536, more), 0);
-	all_have(f, 0);
-	expect(f, SIZE_BYTES + 4096, 65536, 0x82);
-	expect_all(f, 0x81);
+	fake_blocks_end(&f->blocks, &f->q, 0);
+	fake_queue_expect(&f->q, SIZE_BYTES + 4096, 65536, f->buf, 0x82);
+	fake_blocks_expect(&f->blocks, &f->q, 0x81);
 	/* A server that has it, too. */
 	other_server(f, FILE_LINE);
-	expect(f, SIZE_BYTES + 4096, 65536, 0x82);
+	fake_queue_expect(&f->q, SIZE_BYTES + 4096, 65536, f->buf, 0x82);
 	/* It does not shrink. */
 	assert_int_equal(truncate(image, (off_t)SIZE_BYTES), 0);
 	assert_int_equal(nbd_backend.resize(f->b, &f->req, &is_bytes), 0);
@@ -586,15 +523,15 @@ static void test_a_disk_of_one_connection_grows(void **state)
 	uint64_t is_bytes = 0;
 
 	start(f, NBDKIT "--filter=multi-conn file @image multi-conn-mode=disable");
-	fill(f, 0, 4096, 0x90);
+	fake_queue_fill(&f->q, 0, 4096, f->buf, 0x90);
 	assert_int_equal(truncate(image, (off_t)(2 * SIZE_BYTES)), 0);
 	other_server(f, NBDKIT "--filter=multi-conn file @image multi-conn-mode=disable");
-	wait_reachable(f, false);
+	fake_queue_wait_reachable(&f->q, false);
 	wait_trouble(f, "another size");
 	assert_int_equal(nbd_backend.resize(f->b, &f->req, &is_bytes), 0);
 	assert_int_equal(is_bytes, 2 * SIZE_BYTES);
-	fill(f, SIZE_BYTES, 4096, 0x91);
-	expect(f, 0, 4096, 0x90);
+	fake_queue_fill(&f->q, SIZE_BYTES, 4096, f->buf, 0x91);
+	fake_queue_expect(&f->q, 0, 4096, f->buf, 0x90);
 }
 
 /* ---- several queues ---- */
@@ -609,9 +546,9 @@ static void test_queues_have_a_connection_each(void **state)
 	fake_queue_start(&other, &nbd_backend, f->b);
 	memset(block, 0x33, sizeof(block));
 	assert_int_equal(fake_queue_do(&other, IO_WRITE, 0, 0, sizeof(block), block), 0);
-	expect(f, 0, 4096, 0x33);
+	fake_queue_expect(&f->q, 0, 4096, f->buf, 0x33);
 	other_server(f, FILE_LINE);
-	fill(f, 0, 4096, 0x34);
+	fake_queue_fill(&f->q, 0, 4096, f->buf, 0x34);
 	assert_int_equal(fake_queue_do(&other, IO_READ, 0, 0, sizeof(block), block), 0);
 	assert_int_equal(block[4095], 0x34);
 	assert_int_equal(f->q.n_reconnects, 1);
@@ -686,15 +623,15 @@ static void test_qemu_nbd_with_qcow2(void **state)
 	assert_int_equal(run("qemu-img create -q -f qcow2 @image 8M"), 0);
 	start(f, "qemu-nbd -t --cache=writethrough -f qcow2 -e 8 -k @sock @image");
 	assert_int_equal(f->limits.size_bytes, SIZE_BYTES);
-	fill(f, 0, BUF_BYTES, 0x23);
+	fake_queue_fill(&f->q, 0, BUF_BYTES, f->buf, 0x23);
 	assert_int_equal(do_io(f, IO_WRITE_ZEROES, 0, 65536, 65536), 0);
 	assert_int_equal(do_io(f, IO_FLUSH, 0, 0, 0), 0);
-	expect(f, 0, 65536, 0x23);
-	expect(f, 65536, 65536, 0);
-	submit_all(f, IO_WRITE, 0x24);
+	fake_queue_expect(&f->q, 0, 65536, f->buf, 0x23);
+	fake_queue_expect(&f->q, 65536, 65536, f->buf, 0);
+	fake_blocks_submit(&f->blocks, &f->q, IO_WRITE, 0x24);
 	other_server(f, "qemu-nbd -t --cache=writethrough -f qcow2 -e 8 -k @sock @image");
-	all_have(f, 0);
-	expect_all(f, 0x24);
+	fake_blocks_end(&f->blocks, &f->q, 0);
+	fake_blocks_expect(&f->blocks, &f->q, 0x24);
 }
 
 static void test_nbd_server(void **state)
@@ -716,13 +653,12 @@ static void test_nbd_server(void **state)
 	f->conf.uri = conf;
 	start(f, "nbd-server -d -C @dir/server.conf");
 	assert_true(f->limits.fua);
-	fill(f, 0, BUF_BYTES, 0x25);
-	expect(f, 0, BUF_BYTES, 0x25);
+	fake_queue_fill(&f->q, 0, BUF_BYTES, f->buf, 0x25);
+	fake_queue_expect(&f->q, 0, BUF_BYTES, f->buf, 0x25);
 	assert_int_equal(do_io(f, IO_FLUSH, 0, 0, 0), 0);
 	assert_int_equal(do_io(f, IO_DISCARD, 0, 0, 65536), 0);
-	submit_all(f, IO_WRITE, 0x26);
-	all_have(f, 0);
-	expect_all(f, 0x26);
+	fake_blocks_fill(&f->blocks, &f->q, 0x26);
+	fake_blocks_expect(&f->blocks, &f->q, 0x26);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)

@@ -20,13 +20,11 @@
 
 #include "backend/rbd.h"
 #include "backend/registry.h"
-#include "fake-queue.h"
+#include "fake-data.h"
 #include "util/clock.h"
 
 #define SIZE_BYTES (64ULL << 20)
 #define BUF_BYTES  (8U << 20)
-#define N_IOS      32
-#define IO_BYTES   4096
 #define MS         UINT64_C(1000000)
 
 static char dir[64], conf_path[96], cluster_dir[80];
@@ -40,7 +38,7 @@ struct fixture {
 	struct queue q;
 	uint8_t *buf;
 	int event_fd;
-	struct fake_io ios[N_IOS];
+	struct fake_blocks blocks;
 };
 
 /* ---- the cluster ---- */
@@ -89,6 +87,8 @@ static int setup(void **state)
 	struct fixture *f = calloc(1, sizeof(*f));
 
 	assert_non_null(f);
+	/* in objects of their own */
+	f->blocks.step_bytes = SIZE_BYTES / N_BLOCKS;
 	f->buf = mmap(NULL, BUF_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	assert_ptr_not_equal(f->buf, MAP_FAILED);
 	f->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -137,63 +137,6 @@ static int do_io(struct fixture *f, enum io_op op, uint32_t flags, uint64_t offs
 	return fake_queue_do(&f->q, op, flags, offset, len, f->buf);
 }
 
-static void fill(struct fixture *f, uint64_t offset, uint64_t len, int byte)
-{
-	memset(f->buf, byte, len);
-	assert_int_equal(do_io(f, IO_WRITE, 0, offset, len), 0);
-}
-
-static void expect(struct fixture *f, uint64_t offset, uint64_t len, int byte)
-{
-	memset(f->buf, ~byte, len);
-	assert_int_equal(do_io(f, IO_READ, 0, offset, len), 0);
-	for (uint64_t i = 0; i < len; i++)
-		assert_int_equal(f->buf[i], (uint8_t)byte);
-}
-
-/* One block each, with its number and @byte, all in objects of their own. */
-static void submit_all(struct fixture *f, enum io_op op, int byte)
-{
-	for (unsigned i = 0; i < N_IOS; i++) {
-		uint8_t *buf = f->buf + (size_t)i * IO_BYTES;
-
-		memset(buf, op == IO_WRITE ? byte : 0, IO_BYTES);
-		if (op == IO_WRITE)
-			buf[17] = (uint8_t)i;
-		f->ios[i] = (struct fake_io){.io = {.op = op,
-						    .offset_bytes = i * (SIZE_BYTES / N_IOS),
-						    .len_bytes = IO_BYTES,
-						    .buf = buf}};
-		fake_queue_submit(&f->q, &f->ios[i]);
-	}
-}
-
-static void all_have(struct fixture *f, int r)
-{
-	fake_queue_run(&f->q);
-	for (unsigned i = 0; i < N_IOS; i++)
-		assert_int_equal(f->ios[i].res, r);
-}
-
-static void expect_all(struct fixture *f, int byte)
-{
-	submit_all(f, IO_READ, 0);
-	all_have(f, 0);
-	for (unsigned i = 0; i < N_IOS; i++) {
-		const uint8_t *buf = f->buf + (size_t)i * IO_BYTES;
-
-		assert_int_equal(buf[17], i);
-		assert_int_equal(buf[0], byte);
-		assert_int_equal(buf[IO_BYTES - 1], byte);
-	}
-}
-
-static void wait_reachable(struct fixture *f, bool reachable)
-{
-	while (f->q.unreachable == reachable)
-		fake_queue_look(&f->q, 1);
-}
-
 static const char *trouble(struct fixture *f)
 {
 	static char text[512];
@@ -216,21 +159,22 @@ static void test_requests_do_what_they_say(void **state)
 	assert_true(f->limits.write_cache && !f->limits.fua && !f->limits.read_only);
 	assert_int_equal(f->limits.io_opt_bytes, 4 << 20);
 	assert_string_equal(rbd_backend.get_target(f->b), "rbd/img");
-	expect(f, 0, BUF_BYTES, 0);
-	fill(f, 4096, BUF_BYTES, 0x11); /* over three objects */
-	expect(f, 4096, BUF_BYTES, 0x11);
-	fill(f, 512, 512, 0x12);
-	expect(f, 512, 512, 0x12);
-	expect(f, 1024, 3072, 0);
+	fake_queue_expect(&f->q, 0, BUF_BYTES, f->buf, 0);
+	fake_queue_fill(&f->q, 4096, BUF_BYTES, f->buf, 0x11); /* over three objects */
+	fake_queue_expect(&f->q, 4096, BUF_BYTES, f->buf, 0x11);
+	fake_queue_fill(&f->q, 512, 512, f->buf, 0x12);
+	fake_queue_expect(&f->q, 512, 512, f->buf, 0x12);
+	fake_queue_expect(&f->q, 1024, 3072, f->buf, 0);
 	assert_int_equal(do_io(f, IO_FLUSH, 0, 0, 0), 0);
 	assert_int_equal(do_io(f, IO_WRITE_ZEROES, IO_NOUNMAP, 8192, 8192), 0);
 	assert_int_equal(do_io(f, IO_WRITE_ZEROES, 0, 16384, 8192), 0);
-	expect(f, 8192, 16384, 0);
-	expect(f, 24576, 4096, 0x11);
+	fake_queue_expect(&f->q, 8192, 16384, f->buf, 0);
+	fake_queue_expect(&f->q, 24576, 4096, f->buf, 0x11);
 	assert_int_equal(do_io(f, IO_DISCARD, 0, 4 << 20, 4 << 20), 0);
-	expect(f, 4 << 20, 4 << 20, 0); /* a whole object, which is not there any more */
-	expect(f, (4 << 20) - 4096, 4096, 0x11);
-	expect(f, 8 << 20, 4096, 0x11);
+	fake_queue_expect(&f->q, 4 << 20, 4 << 20, f->buf,
+			  0); /* a whole object, which is not there any more */
+	fake_queue_expect(&f->q, (4 << 20) - 4096, 4096, f->buf, 0x11);
+	fake_queue_expect(&f->q, 8 << 20, 4096, f->buf, 0x11);
 	assert_int_equal(rbd_backend.flush(f->b), 0);
 }
 
@@ -242,17 +186,16 @@ static void test_many_at_once(void **state)
 	start(f);
 	fake_queue_start(&other, &rbd_backend, f->b);
 	for (int i = 0; i < 20; i++) {
-		submit_all(f, IO_WRITE, 0x20 + i);
-		all_have(f, 0);
-		expect_all(f, 0x20 + i);
+		fake_blocks_fill(&f->blocks, &f->q, 0x20 + i);
+		fake_blocks_expect(&f->blocks, &f->q, 0x20 + i);
 	}
-	assert_int_equal(fake_queue_do(&other, IO_READ, 0, 0, IO_BYTES, f->buf), 0);
+	assert_int_equal(fake_queue_do(&other, IO_READ, 0, 0, BLOCK_BYTES, f->buf), 0);
 	assert_int_equal(f->buf[0], 0x20 + 19);
 	fake_queue_stop(&other);
 	assert_false(f->q.unreachable);
 	stop(f);
 	start(f);
-	expect_all(f, 0x20 + 19);
+	fake_blocks_expect(&f->blocks, &f->q, 0x20 + 19);
 }
 
 static void test_definition_has_to_fit(void **state)
@@ -278,24 +221,22 @@ static void test_snapshot_is_what_was(void **state)
 	struct fixture *f = *state;
 
 	start(f);
-	submit_all(f, IO_WRITE, 0x31);
-	all_have(f, 0);
+	fake_blocks_fill(&f->blocks, &f->q, 0x31);
 	RBD("snap create rbd/img@s");
-	submit_all(f, IO_WRITE, 0x32);
-	all_have(f, 0);
+	fake_blocks_fill(&f->blocks, &f->q, 0x32);
 	stop(f);
 	f->conf.snapshot = (char *)"s";
 	start(f);
 	assert_true(f->limits.read_only && !f->limits.write_cache);
 	assert_int_equal(f->limits.max_discard_bytes, 0);
 	assert_string_equal(rbd_backend.get_target(f->b), "rbd/img@s");
-	expect_all(f, 0x31);
+	fake_blocks_expect(&f->blocks, &f->q, 0x31);
 	stop(f);
 	f->conf.snapshot = NULL;
 	f->req.read_only = true;
 	start(f);
 	assert_true(f->limits.read_only);
-	expect_all(f, 0x32);
+	fake_blocks_expect(&f->blocks, &f->q, 0x32);
 }
 
 /* ---- without the cluster ---- */
@@ -305,22 +246,20 @@ static void test_requests_wait_for_an_osd(void **state)
 	struct fixture *f = *state;
 
 	start(f);
-	submit_all(f, IO_WRITE, 0x40);
-	all_have(f, 0);
+	fake_blocks_fill(&f->blocks, &f->q, 0x40);
 	assert_int_equal(do_io(f, IO_FLUSH, 0, 0, 0), 0);
 	node("kill-osd");
-	submit_all(f, IO_READ, 0);
-	wait_reachable(f, false);
-	assert_int_equal(f->q.n_inflight, N_IOS);
+	fake_blocks_submit(&f->blocks, &f->q, IO_READ, 0);
+	fake_queue_wait_reachable(&f->q, false);
+	assert_int_equal(f->q.n_inflight, N_BLOCKS);
 	assert_non_null(strstr(trouble(f), "no answer from the cluster that has rbd/img; wait"));
 	node("start-osd");
-	all_have(f, 0);
+	fake_blocks_end(&f->blocks, &f->q, 0);
 	assert_false(f->q.unreachable);
-	expect_all(f, 0x40);
-	submit_all(f, IO_WRITE, 0x41);
-	all_have(f, 0);
+	fake_blocks_expect(&f->blocks, &f->q, 0x40);
+	fake_blocks_fill(&f->blocks, &f->q, 0x41);
 	assert_int_equal(do_io(f, IO_FLUSH, 0, 0, 0), 0);
-	expect_all(f, 0x41);
+	fake_blocks_expect(&f->blocks, &f->q, 0x41);
 }
 
 static void test_requests_fail_after_the_timeout(void **state)
@@ -330,20 +269,19 @@ static void test_requests_fail_after_the_timeout(void **state)
 
 	f->conf.timeout_ns = 2 * RBD_NS_PER_S;
 	start(f);
-	submit_all(f, IO_WRITE, 0x50);
-	all_have(f, 0);
+	fake_blocks_fill(&f->blocks, &f->q, 0x50);
 	assert_int_equal(do_io(f, IO_FLUSH, 0, 0, 0), 0);
 	node("kill-osd");
 	start_ns = clock_now_ns();
-	submit_all(f, IO_READ, 0);
-	all_have(f, -EIO);
+	fake_blocks_submit(&f->blocks, &f->q, IO_READ, 0);
+	fake_blocks_end(&f->blocks, &f->q, -EIO);
 	assert_true(clock_now_ns() - start_ns >= 1900 * MS);
 	assert_true(f->q.unreachable && strstr(trouble(f), "no answer"));
 	node("start-osd");
-	while (do_io(f, IO_READ, 0, 0, IO_BYTES) < 0)
+	while (do_io(f, IO_READ, 0, 0, BLOCK_BYTES) < 0)
 		assert_true(f->q.unreachable);
 	assert_false(f->q.unreachable);
-	expect_all(f, 0x50);
+	fake_blocks_expect(&f->blocks, &f->q, 0x50);
 }
 
 static unsigned n_asked;
@@ -364,7 +302,7 @@ static void test_start_waits_for_the_cluster(void **state)
 	node("start-osd");
 	f->req.interrupt = NULL;
 	start(f);
-	expect(f, 0, IO_BYTES, 0);
+	fake_queue_expect(&f->q, 0, BLOCK_BYTES, f->buf, 0);
 }
 
 /* ---- what else happens to an image ---- */
@@ -396,17 +334,17 @@ static void test_size_is_followed(void **state)
 	assert_int_equal(rbd_backend.resize(f->b, &f->req, &size_bytes), 0);
 	assert_int_equal(size_bytes, 96 << 20);
 	assert_false(rbd_backend.take_change(f->b));
-	fill(f, (96 << 20) - IO_BYTES, IO_BYTES, 0x61);
-	expect(f, (96 << 20) - IO_BYTES, IO_BYTES, 0x61);
+	fake_queue_fill(&f->q, (96 << 20) - BLOCK_BYTES, BLOCK_BYTES, f->buf, 0x61);
+	fake_queue_expect(&f->q, (96 << 20) - BLOCK_BYTES, BLOCK_BYTES, f->buf, 0x61);
 	RBD("resize rbd/img --size 32M --allow-shrink");
 	do
 		assert_true(is_told(f, 20000));
 	while (!rbd_backend.take_change(f->b));
 	assert_int_equal(rbd_backend.resize(f->b, &f->req, &size_bytes), 0);
 	assert_int_equal(size_bytes, 32 << 20);
-	assert_int_equal(do_io(f, IO_READ, 0, (32 << 20) - 2048, IO_BYTES), -EIO);
-	assert_int_equal(do_io(f, IO_WRITE, 0, 64 << 20, IO_BYTES), -EIO);
-	expect(f, 0, IO_BYTES, 0);
+	assert_int_equal(do_io(f, IO_READ, 0, (32 << 20) - 2048, BLOCK_BYTES), -EIO);
+	assert_int_equal(do_io(f, IO_WRITE, 0, 64 << 20, BLOCK_BYTES), -EIO);
+	fake_queue_expect(&f->q, 0, BLOCK_BYTES, f->buf, 0);
 }
 
 static void test_cluster_without_room(void **state)
@@ -415,29 +353,29 @@ static void test_cluster_without_room(void **state)
 	int r = 0;
 
 	start(f);
-	fill(f, 0, IO_BYTES, 0x71);
+	fake_queue_fill(&f->q, 0, BLOCK_BYTES, f->buf, 0x71);
 	assert_int_equal(do_io(f, IO_FLUSH, 0, 0, 0), 0);
 	CEPH("osd set-nearfull-ratio 0.01");
 	CEPH("osd set-backfillfull-ratio 0.02");
 	CEPH("osd set-full-ratio 0.03");
 	/* The OSD looks at itself once in a while. What is there can be written in any case. */
 	for (int i = 0; r == 0 && i < 300; i++) {
-		memset(f->buf, i, IO_BYTES);
-		r = do_io(f, IO_WRITE, 0, (4 << 20) + (uint64_t)i * IO_BYTES, IO_BYTES);
+		memset(f->buf, i, BLOCK_BYTES);
+		r = do_io(f, IO_WRITE, 0, (4 << 20) + (uint64_t)i * BLOCK_BYTES, BLOCK_BYTES);
 		if (r == 0)
 			r = do_io(f, IO_FLUSH, 0, 0, 0);
 		usleep(100000);
 	}
 	assert_int_equal(r, -ENOSPC);
-	expect(f, 0, IO_BYTES, 0x71);
+	fake_queue_expect(&f->q, 0, BLOCK_BYTES, f->buf, 0x71);
 	assert_int_equal(do_io(f, IO_DISCARD, 0, 0, 4 << 20), 0);
-	expect(f, 0, IO_BYTES, 0);
+	fake_queue_expect(&f->q, 0, BLOCK_BYTES, f->buf, 0);
 	CEPH("osd set-full-ratio 0.95");
 	CEPH("osd set-backfillfull-ratio 0.9");
 	CEPH("osd set-nearfull-ratio 0.85");
 	while (r < 0) {
 		usleep(100000);
-		r = do_io(f, IO_WRITE, 0, 0, IO_BYTES);
+		r = do_io(f, IO_WRITE, 0, 0, BLOCK_BYTES);
 		if (r == 0)
 			r = do_io(f, IO_FLUSH, 0, 0, 0);
 	}
@@ -448,20 +386,20 @@ static void test_shut_out_client_is_told_so(void **state)
 	struct fixture *f = *state;
 
 	start(f);
-	fill(f, 0, IO_BYTES, 0x81);
+	fake_queue_fill(&f->q, 0, BLOCK_BYTES, f->buf, 0x81);
 	assert_int_equal(do_io(f, IO_FLUSH, 0, 0, 0), 0);
 	CEPH("osd blocklist add \"$(rbd lock ls rbd/img | awk '/^client/ { print $NF }')\"");
 	/* the OSD hears of it a moment later */
-	for (const uint64_t since_ns = clock_now_ns(); do_io(f, IO_READ, 0, 0, IO_BYTES) == 0;)
+	for (const uint64_t since_ns = clock_now_ns(); do_io(f, IO_READ, 0, 0, BLOCK_BYTES) == 0;)
 		assert_true(clock_now_ns() - since_ns < 30000 * MS);
-	submit_all(f, IO_READ, 0);
-	all_have(f, -EIO);
+	fake_blocks_submit(&f->blocks, &f->q, IO_READ, 0);
+	fake_blocks_end(&f->blocks, &f->q, -EIO);
 	assert_true(f->q.unreachable);
 	assert_non_null(strstr(trouble(f),
 			       "shut this server out of rbd/img (blocklisted); requests fail;"));
 	stop(f);
 	start(f); /* as another client */
-	expect(f, 0, IO_BYTES, 0x81);
+	fake_queue_expect(&f->q, 0, BLOCK_BYTES, f->buf, 0x81);
 }
 
 /* A server of its own, on an image that it has locked, until it is killed. */
@@ -523,7 +461,7 @@ static void test_image_has_one_writer(void **state)
 	f->req.read_only = false;
 	kill_other(other); /* of which nothing is known, so the cluster has to notice */
 	start(f);
-	fill(f, 0, IO_BYTES, 0x91);
+	fake_queue_fill(&f->q, 0, BLOCK_BYTES, f->buf, 0x91);
 }
 
 static void test_successor_of_a_killed_server_does_not_wait(void **state)
@@ -535,8 +473,8 @@ static void test_successor_of_a_killed_server_does_not_wait(void **state)
 	start_ns = clock_now_ns();
 	start(f);
 	assert_true(clock_now_ns() - start_ns < 6 * RBD_NS_PER_S);
-	fill(f, 0, IO_BYTES, 0xa1);
-	expect(f, 0, IO_BYTES, 0xa1);
+	fake_queue_fill(&f->q, 0, BLOCK_BYTES, f->buf, 0xa1);
+	fake_queue_expect(&f->q, 0, BLOCK_BYTES, f->buf, 0xa1);
 	CEPH("osd blocklist ls | grep -q 127.0.0.1"); /* the dead one is fenced */
 	stop(f);
 	assert_int_not_equal(run("rbd image-meta get rbd/img ublkd.server >/dev/null 2>&1"), 0);
@@ -548,8 +486,8 @@ static void test_image_without_the_lock(void **state)
 
 	RBD("feature disable rbd/img fast-diff object-map exclusive-lock");
 	start(f);
-	fill(f, 0, IO_BYTES, 0xb1);
-	expect(f, 0, IO_BYTES, 0xb1);
+	fake_queue_fill(&f->q, 0, BLOCK_BYTES, f->buf, 0xb1);
+	fake_queue_expect(&f->q, 0, BLOCK_BYTES, f->buf, 0xb1);
 }
 
 static void test_namespace(void **state)
@@ -562,7 +500,7 @@ static void test_namespace(void **state)
 	start(f);
 	assert_int_equal(f->limits.size_bytes, 8 << 20);
 	assert_string_equal(rbd_backend.get_target(f->b), "rbd/blue/img");
-	fill(f, 0, IO_BYTES, 0xc1);
+	fake_queue_fill(&f->q, 0, BLOCK_BYTES, f->buf, 0xc1);
 	stop(f);
 	RBD("rm rbd/blue/img");
 	RBD("namespace remove rbd/blue");
@@ -587,7 +525,7 @@ static void test_keyring_is_a_credential(void **state)
 	setenv("CREDENTIALS_DIRECTORY", path, 1);
 	snprintf(path, sizeof(path), "%s/bare.conf", cluster_dir);
 	start(f);
-	expect(f, 0, IO_BYTES, 0);
+	fake_queue_expect(&f->q, 0, BLOCK_BYTES, f->buf, 0);
 	unsetenv("CREDENTIALS_DIRECTORY");
 }
 
