@@ -5,12 +5,14 @@
  * populated pages in it.
  */
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysinfo.h>
 
 #include "backend/memory.h"
+#include "util/fd.h"
 #include "util/log.h"
 #include "util/parse.h"
 
@@ -18,6 +20,10 @@
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 8U
 #endif
+
+/* What the kernel does with MADV_HUGEPAGE on a memfd, as "always within_size advise [never] deny force". */
+#define SHMEM_ENABLED  "/sys/kernel/mm/transparent_hugepage/shmem_enabled"
+#define HUGE_PAGE_SIZE "/sys/kernel/mm/transparent_hugepage/hpage_pmd_size"
 
 /* All that a process of a machine with four levels of page tables could map. */
 #define MEMORY_MAX_BYTES (1ULL << 47)
@@ -67,6 +73,55 @@ static int memory_reserve_bitmap(struct backend *b)
 	return 0;
 }
 
+/* 0, or the size of a huge page. */
+static uint64_t memory_find_huge_page(const struct backend_request *req)
+{
+	const struct memory_conf *conf = req->conf;
+	AUTO_FREE char *enabled = NULL, *size = NULL;
+	uint64_t size_bytes = 0;
+
+	if (!conf->huge_pages)
+		return 0;
+	if (fd_read_file(AT_FDCWD, HUGE_PAGE_SIZE, 64, &size, NULL) == 0)
+		size_bytes = strtoull(size, NULL, 10);
+	if (size_bytes == 0 || fd_read_file(AT_FDCWD, SHMEM_ENABLED, 256, &enabled, NULL) < 0) {
+		log_notice("HugePages=yes has no effect: this kernel has none for a memfd");
+		return 0;
+	}
+	if (strstr(enabled, "[never]") || strstr(enabled, "[deny]"))
+		log_notice(
+			"HugePages=yes has no effect until \"advise\" is written to " SHMEM_ENABLED
+			", see ublk.conf(5); what is written from then on has them");
+	return size_bytes;
+}
+
+/* Where address and offset are multiples of @align_bytes alike, as huge pages need it. */
+static void *memory_map_at(int fd, uint64_t map_bytes, uint64_t align_bytes)
+{
+	uint8_t *area, *at, *end;
+	void *p;
+
+	if (align_bytes == 0)
+		return mmap(NULL, map_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	area = mmap(NULL, map_bytes + align_bytes, PROT_NONE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (area == MAP_FAILED)
+		return MAP_FAILED;
+	end = area + map_bytes + align_bytes;
+	at = area + (align_bytes - (uintptr_t)area % align_bytes) % align_bytes;
+	p = mmap(at, map_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0);
+	if (p == MAP_FAILED) {
+		munmap(area, map_bytes + align_bytes);
+		return MAP_FAILED;
+	}
+	if (at > area)
+		munmap(area, (size_t)(at - area));
+	if (at + map_bytes < end)
+		munmap(at + map_bytes, (size_t)(end - at) - map_bytes);
+	(void)madvise(p, map_bytes, MADV_HUGEPAGE); /* EINVAL without THP, which was said */
+	return p;
+}
+
 /* The memfd has @map_bytes, or more. From here on the queues use this mapping. */
 static int memory_map(struct backend *b, uint64_t map_bytes)
 {
@@ -79,7 +134,7 @@ static int memory_map(struct backend *b, uint64_t map_bytes)
 	if (!map)
 		return -ENOMEM;
 	map->size_bytes = map_bytes;
-	map->p = mmap(NULL, map_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, b->fd, 0);
+	map->p = memory_map_at(b->fd, map_bytes, b->align_bytes);
 	if (map->p == MAP_FAILED) {
 		r = -errno;
 		free(map);
@@ -206,6 +261,7 @@ int memory_open(const struct backend_request *req, struct backend **ret, struct 
 	b->page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
 	b->page_shift = (unsigned)__builtin_ctzll(b->page_bytes);
 	b->size_bytes = req->size_bytes;
+	b->align_bytes = memory_find_huge_page(req);
 	r = memory_reserve_bitmap(b);
 	if (r < 0)
 		return log_error_errno(r, "cannot reserve address space for a memory device: %m");

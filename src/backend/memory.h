@@ -33,6 +33,7 @@ struct backend {
 	_Atomic uint64_t *populated;
 	uint64_t page_bytes;
 	unsigned page_shift;
+	uint64_t align_bytes; /* of a mapping, for huge pages; 0: none shall be taken */
 };
 
 /* memory.c: pages from @first to before @end are in the memfd, with what was written to them. */

@@ -12,10 +12,6 @@
 
 #define RBD_NAME_MAX 95 /* of an image, says librbd; each of the others may be as long */
 
-static const struct conf_key no_keys[] = {
-	{0},
-};
-
 static const struct conf_name null_fill_names[] = {
 	{"zeros", NULL_FILL_ZEROS},
 	{"none", NULL_FILL_NONE},
@@ -35,9 +31,15 @@ const struct backend_conf_type null_conf_type = {
 	.needs_size = true,
 };
 
+static const struct conf_key memory_keys[] = {
+	{"HugePages", conf_parse_bool, CONF_FIELD(struct memory_conf, huge_pages), .fallback = "no",
+	 .change = CONF_RESTART},
+	{0},
+};
+
 const struct backend_conf_type memory_conf_type = {
 	.name = "memory",
-	.keys = no_keys,
+	.keys = memory_keys,
 	.size = sizeof(struct memory_conf),
 	.needs_size = true,
 };

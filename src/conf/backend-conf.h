@@ -21,7 +21,7 @@ struct null_conf {
 };
 
 struct memory_conf {
-	uint8_t unused;
+	bool huge_pages;
 };
 
 enum file_create {

@@ -182,7 +182,7 @@ static void test_what_is_printed_is_a_definition(void **state)
 	assert_int_equal(fclose(f), 0);
 	assert_string_equal(
 		text, "[Device]\nSize=1G\nReadOnly=no\nRotational=no\nSerial=s\n\n"
-		      "[Backend]\nType=memory\n\n"
+		      "[Backend]\nType=memory\nHugePages=no\n\n"
 		      "[Queues]\nCount=auto\nDepth=128\nMaxIO=auto\nCopyMode=auto\nBatchIO=auto\n"
 		      "BufferMemory=1G\nPollMicroseconds=0\n\n"
 		      "[Recovery]\nMode=reissue\nOnGiveUp=keep\n\n"

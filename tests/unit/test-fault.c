@@ -223,7 +223,9 @@ static void test_short_transfers_change_no_data(void **state)
 
 static void test_what_is_not_asked_for_changes_nothing(void **state)
 {
-	struct backend_request req = {.device = "test", .size_bytes = DISK_BYTES, .kept_fd = -1};
+	struct memory_conf conf = {0};
+	struct backend_request req = {
+		.device = "test", .conf = &conf, .size_bytes = DISK_BYTES, .kept_fd = -1};
 	struct faults *f = *state;
 	struct limits before;
 

@@ -15,7 +15,7 @@
 #include <cmocka.h>
 
 #include "backend/registry.h"
-#include "fake-queue.h"
+#include "fake-data.h"
 #include "util/cleanup.h"
 
 #define BUF_BYTES (1U << 20)
@@ -62,9 +62,12 @@ static uint64_t allocated_bytes(const struct fixture *f)
 /* Where that of every request is. */
 static enum io_data data = IO_DATA_BUF;
 
+static struct memory_conf conf;
+
 static void setup(struct fixture *f, uint64_t size_bytes)
 {
-	const struct backend_request req = {.device = "unit", .size_bytes = size_bytes};
+	const struct backend_request req = {
+		.device = "unit", .conf = &conf, .size_bytes = size_bytes};
 
 	*f = (struct fixture){0};
 	assert_int_equal(memory_backend.open(&req, &f->b, &f->limits), 0);
@@ -87,20 +90,6 @@ static void teardown(struct fixture *f)
 	free(f->zeros);
 }
 
-static void fill(struct fixture *f, uint64_t offset, uint64_t len, int byte)
-{
-	memset(f->buf, byte, len);
-	assert_int_equal(fake_queue_do(&f->q, IO_WRITE, 0, offset, len, f->buf), 0);
-}
-
-static void expect(struct fixture *f, uint64_t offset, uint64_t len, int byte)
-{
-	memset(f->buf, ~byte, len);
-	assert_int_equal(fake_queue_do(&f->q, IO_READ, 0, offset, len, f->buf), 0);
-	for (uint64_t i = 0; i < len; i++)
-		assert_int_equal(f->buf[i], byte);
-}
-
 static void test_limits(void **state)
 {
 	struct fixture f;
@@ -121,12 +110,12 @@ static void test_reading_holes_takes_no_memory(void **state)
 	struct fixture f;
 
 	setup(&f, 1ULL << 40);
-	expect(&f, 0, BUF_BYTES, 0);
-	expect(&f, (1ULL << 40) - BUF_BYTES, BUF_BYTES, 0);
+	fake_queue_expect(&f.q, 0, BUF_BYTES, f.buf, 0);
+	fake_queue_expect(&f.q, (1ULL << 40) - BUF_BYTES, BUF_BYTES, f.buf, 0);
 	assert_int_equal(allocated_bytes(&f), 0);
-	fill(&f, (1ULL << 39) + 512, 512, 0x11);
-	expect(&f, 1ULL << 39, 512, 0);
-	expect(&f, (1ULL << 39) + 512, 512, 0x11);
+	fake_queue_fill(&f.q, (1ULL << 39) + 512, 512, f.buf, 0x11);
+	fake_queue_expect(&f.q, 1ULL << 39, 512, f.buf, 0);
+	fake_queue_expect(&f.q, (1ULL << 39) + 512, 512, f.buf, 0x11);
 	/* A read across written and unwritten pages takes none either. */
 	assert_int_equal(
 		fake_queue_do(&f.q, IO_READ, 0, (1ULL << 39) - BUF_BYTES / 2, BUF_BYTES, f.buf), 0);
@@ -146,21 +135,21 @@ static void test_discard_gives_memory_back(void **state)
 
 		setup(&f, 8 << 20);
 		page = f.page_bytes;
-		fill(&f, 0, BUF_BYTES, 0x22);
+		fake_queue_fill(&f.q, 0, BUF_BYTES, f.buf, 0x22);
 		assert_int_equal(allocated_bytes(&f), BUF_BYTES);
 		/* From inside the second page to inside the fifth one. */
 		assert_int_equal(
 			fake_queue_do(&f.q, ops[i], 0, 2 * page - 512, 2 * page + 1024, NULL), 0);
 		assert_int_equal(allocated_bytes(&f), BUF_BYTES - 2 * page);
-		expect(&f, 0, 2 * page - 512, 0x22);
-		expect(&f, 2 * page - 512, 2 * page + 1024, 0);
-		expect(&f, 4 * page + 512, page - 512, 0x22);
+		fake_queue_expect(&f.q, 0, 2 * page - 512, f.buf, 0x22);
+		fake_queue_expect(&f.q, 2 * page - 512, 2 * page + 1024, f.buf, 0);
+		fake_queue_expect(&f.q, 4 * page + 512, page - 512, f.buf, 0x22);
 		assert_int_equal(allocated_bytes(&f), BUF_BYTES - 2 * page);
 		/* Within one page nothing can be given back. */
 		assert_int_equal(fake_queue_do(&f.q, ops[i], 0, 512, 512, NULL), 0);
-		expect(&f, 0, 512, 0x22);
-		expect(&f, 512, 512, 0);
-		expect(&f, 1024, 512, 0x22);
+		fake_queue_expect(&f.q, 0, 512, f.buf, 0x22);
+		fake_queue_expect(&f.q, 512, 512, f.buf, 0);
+		fake_queue_expect(&f.q, 1024, 512, f.buf, 0x22);
 		teardown(&f);
 	}
 }
@@ -170,7 +159,7 @@ static void test_discard_of_holes_asks_the_kernel_nothing(void **state)
 	struct fixture f;
 
 	setup(&f, 1ULL << 40);
-	fill(&f, 0, 4096, 0x33);
+	fake_queue_fill(&f.q, 0, 4096, f.buf, 0x33);
 	assert_int_equal(fake_queue_do(&f.q, IO_DISCARD, 0, 1 << 20, LIMITS_MAX_RANGE_BYTES, NULL),
 			 0);
 	assert_int_equal(f.q.n_sqes, 0);
@@ -185,11 +174,11 @@ static void test_discard_stops_before_its_end(void **state)
 	struct fixture f;
 
 	setup(&f, 1 << 20);
-	fill(&f, 0, 1 << 20, 0x44);
+	fake_queue_fill(&f.q, 0, 1 << 20, f.buf, 0x44);
 	/* All but the last sector of the device, whose page must stay. */
 	assert_int_equal(fake_queue_do(&f.q, IO_DISCARD, 0, 0, (1 << 20) - 512, NULL), 0);
-	expect(&f, 0, (1 << 20) - 512, 0);
-	expect(&f, (1 << 20) - 512, 512, 0x44);
+	fake_queue_expect(&f.q, 0, (1 << 20) - 512, f.buf, 0);
+	fake_queue_expect(&f.q, (1 << 20) - 512, 512, f.buf, 0x44);
 	assert_int_equal(allocated_bytes(&f), f.page_bytes);
 	teardown(&f);
 }
@@ -200,11 +189,11 @@ static void test_size_need_not_be_whole_pages(void **state)
 	struct fixture f;
 
 	setup(&f, size);
-	fill(&f, size - 1024, 1024, 0x55);
-	expect(&f, size - 1024, 1024, 0x55);
+	fake_queue_fill(&f.q, size - 1024, 1024, f.buf, 0x55);
+	fake_queue_expect(&f.q, size - 1024, 1024, f.buf, 0x55);
 	assert_int_equal(fake_queue_do(&f.q, IO_DISCARD, 0, size - 512, 512, NULL), 0);
-	expect(&f, size - 1024, 512, 0x55);
-	expect(&f, size - 512, 512, 0);
+	fake_queue_expect(&f.q, size - 1024, 512, f.buf, 0x55);
+	fake_queue_expect(&f.q, size - 512, 512, f.buf, 0);
 	/* The last page may become a whole one, so it stays. */
 	assert_int_equal(allocated_bytes(&f), 2 * f.page_bytes);
 	teardown(&f);
@@ -216,15 +205,15 @@ static void test_nounmap_keeps_pages(void **state)
 
 	setup(&f, 1ULL << 36);
 	for (unsigned i = 0; i < 5; i++)
-		fill(&f, i * (uint64_t)BUF_BYTES, BUF_BYTES, 0x66);
+		fake_queue_fill(&f.q, i * (uint64_t)BUF_BYTES, BUF_BYTES, f.buf, 0x66);
 	assert_int_equal(
 		fake_queue_do(&f.q, IO_WRITE_ZEROES, IO_NOUNMAP, 512, LIMITS_MAX_RANGE_BYTES, NULL),
 		0);
 	assert_true(f.q.n_sqes >= 4); /* others had their turn in between */
 	assert_int_equal(allocated_bytes(&f), 5 * BUF_BYTES);
-	expect(&f, 0, 512, 0x66);
-	expect(&f, 512, BUF_BYTES, 0);
-	expect(&f, 4 * BUF_BYTES, BUF_BYTES, 0);
+	fake_queue_expect(&f.q, 0, 512, f.buf, 0x66);
+	fake_queue_expect(&f.q, 512, BUF_BYTES, f.buf, 0);
+	fake_queue_expect(&f.q, 4 * BUF_BYTES, BUF_BYTES, f.buf, 0);
 	teardown(&f);
 }
 
@@ -233,10 +222,10 @@ static void test_failed_discard_keeps_data(void **state)
 	struct fixture f;
 
 	setup(&f, 8 << 20);
-	fill(&f, 0, BUF_BYTES, 0x77);
+	fake_queue_fill(&f.q, 0, BUF_BYTES, f.buf, 0x77);
 	fake_queue_inject(&f.q, -EIO);
 	assert_int_equal(fake_queue_do(&f.q, IO_DISCARD, 0, 0, BUF_BYTES, NULL), -EIO);
-	expect(&f, 0, BUF_BYTES, 0x77);
+	fake_queue_expect(&f.q, 0, BUF_BYTES, f.buf, 0x77);
 	teardown(&f);
 }
 
@@ -246,23 +235,23 @@ static void test_retries_are_bounded(void **state)
 	struct fixture f;
 
 	setup(&f, 8 << 20);
-	fill(&f, 0, BUF_BYTES, 0x77);
+	fake_queue_fill(&f.q, 0, BUF_BYTES, f.buf, 0x77);
 	fake_queue_inject(&f.q, -EAGAIN);
 	fake_queue_inject(&f.q, -EINTR);
 	fake_queue_submit(&f.q, &io);
 	fake_queue_run(&f.q);
 	assert_int_equal(io.res, 0);
 	assert_int_equal(io.io.retries, 2);
-	expect(&f, 0, BUF_BYTES, 0);
+	fake_queue_expect(&f.q, 0, BUF_BYTES, f.buf, 0);
 
-	fill(&f, 0, BUF_BYTES, 0x78);
+	fake_queue_fill(&f.q, 0, BUF_BYTES, f.buf, 0x78);
 	for (unsigned i = 0; i < 9; i++)
 		fake_queue_inject(&f.q, -EAGAIN);
 	fake_queue_submit(&f.q, &io);
 	fake_queue_run(&f.q);
 	assert_int_equal(io.res, -EAGAIN);
 	assert_int_equal(io.io.retries, 8);
-	expect(&f, 0, BUF_BYTES, 0x78);
+	fake_queue_expect(&f.q, 0, BUF_BYTES, f.buf, 0x78);
 	teardown(&f);
 }
 
@@ -282,7 +271,8 @@ static void test_impossible_sizes_are_refused(void **state)
 	const uint64_t sizes[] = {0, 1ULL << 62, UINT64_MAX - 511};
 
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
-		const struct backend_request req = {.device = "unit", .size_bytes = sizes[i]};
+		const struct backend_request req = {
+			.device = "unit", .conf = &conf, .size_bytes = sizes[i]};
 		struct limits limits;
 		struct backend *b;
 
@@ -296,6 +286,7 @@ static void test_impossible_sizes_are_refused(void **state)
 static void take_over(struct fixture *f, uint64_t size_bytes)
 {
 	const struct backend_request req = {.device = "unit",
+					    .conf = &conf,
 					    .size_bytes = size_bytes,
 					    .takeover = true,
 					    .kept_fd = dup(f->fd)};
@@ -320,24 +311,25 @@ static void test_takeover_finds_data_and_holes(void **state)
 
 	setup(&f, size);
 	page = f.page_bytes;
-	fill(&f, 0, 3 * page, 0x31);
-	fill(&f, 64 * page - 512, 1024, 0x32); /* on both sides of a word of the bitmap */
-	fill(&f, size - 512, 512, 0x33);
-	fill(&f, 1ULL << 30, BUF_BYTES, 0x34);
+	fake_queue_fill(&f.q, 0, 3 * page, f.buf, 0x31);
+	fake_queue_fill(&f.q, 64 * page - 512, 1024, f.buf,
+			0x32); /* on both sides of a word of the bitmap */
+	fake_queue_fill(&f.q, size - 512, 512, f.buf, 0x33);
+	fake_queue_fill(&f.q, 1ULL << 30, BUF_BYTES, f.buf, 0x34);
 	assert_int_equal(fake_queue_do(&f.q, IO_DISCARD, 0, page, page, NULL), 0);
 	for (unsigned i = 0; i < 2; i++) {
 		uint64_t before = allocated_bytes(&f);
 
 		take_over(&f, size);
-		expect(&f, 0, page, 0x31);
-		expect(&f, page, page, 0);
-		expect(&f, 2 * page, page, 0x31);
-		expect(&f, 3 * page, 61 * page - 512, 0);
-		expect(&f, 64 * page - 512, 1024, 0x32);
-		expect(&f, 64 * page + 512, BUF_BYTES, 0);
-		expect(&f, 1ULL << 30, BUF_BYTES, 0x34);
-		expect(&f, size - BUF_BYTES, BUF_BYTES - 512, 0);
-		expect(&f, size - 512, 512, 0x33);
+		fake_queue_expect(&f.q, 0, page, f.buf, 0x31);
+		fake_queue_expect(&f.q, page, page, f.buf, 0);
+		fake_queue_expect(&f.q, 2 * page, page, f.buf, 0x31);
+		fake_queue_expect(&f.q, 3 * page, 61 * page - 512, f.buf, 0);
+		fake_queue_expect(&f.q, 64 * page - 512, 1024, f.buf, 0x32);
+		fake_queue_expect(&f.q, 64 * page + 512, BUF_BYTES, f.buf, 0);
+		fake_queue_expect(&f.q, 1ULL << 30, BUF_BYTES, f.buf, 0x34);
+		fake_queue_expect(&f.q, size - BUF_BYTES, BUF_BYTES - 512, f.buf, 0);
+		fake_queue_expect(&f.q, size - 512, 512, f.buf, 0x33);
 		assert_int_equal(allocated_bytes(&f), before);
 	}
 	/* What the former server populated, this one gives back. */
@@ -348,8 +340,11 @@ static void test_takeover_finds_data_and_holes(void **state)
 
 static void test_takeover_needs_the_memory(void **state)
 {
-	struct backend_request req = {
-		.device = "unit", .size_bytes = 1 << 20, .takeover = true, .kept_fd = -1};
+	struct backend_request req = {.device = "unit",
+				      .conf = &conf,
+				      .size_bytes = 1 << 20,
+				      .takeover = true,
+				      .kept_fd = -1};
 	struct limits limits;
 	struct backend *b;
 	struct fixture f;
@@ -364,19 +359,20 @@ static void test_takeover_needs_the_memory(void **state)
 	close(req.kept_fd);
 
 	setup(&f, 1 << 20);
-	fill(&f, 512, 512, 0x35);
+	fake_queue_fill(&f.q, 512, 512, f.buf, 0x35);
 	req.kept_fd = f.fd;
 	req.size_bytes = (1 << 20) + 512;
 	assert_int_equal(memory_backend.open(&req, &b, &limits), -EINVAL); /* too small */
 	take_over(&f, 1 << 16); /* the former one was about to grow */
-	expect(&f, 0, 512, 0);
-	expect(&f, 512, 512, 0x35);
+	fake_queue_expect(&f.q, 0, 512, f.buf, 0);
+	fake_queue_expect(&f.q, 512, 512, f.buf, 0x35);
 	teardown(&f);
 }
 
 static uint64_t resize(struct fixture *f, uint64_t size_bytes)
 {
-	const struct backend_request req = {.device = "unit", .size_bytes = size_bytes};
+	const struct backend_request req = {
+		.device = "unit", .conf = &conf, .size_bytes = size_bytes};
 	uint64_t got = 0;
 
 	assert_int_equal(memory_backend.resize(f->b, &req, &got), 0);
@@ -391,24 +387,24 @@ static void test_grows_and_never_shrinks(void **state)
 
 	setup(&f, size);
 	page = f.page_bytes;
-	fill(&f, 0, size, 0x41);
+	fake_queue_fill(&f.q, 0, size, f.buf, 0x41);
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
 		assert_int_equal(resize(&f, sizes[i]), sizes[i]);
 		assert_int_equal(resize(&f, size), sizes[i]);
-		expect(&f, size - 512, 512, 0x41);
-		expect(&f, size, MIN(sizes[i] - size, BUF_BYTES), 0);
-		fill(&f, sizes[i] - 512, 512, 0x41);
-		expect(&f, sizes[i] - 512, 512, 0x41);
+		fake_queue_expect(&f.q, size - 512, 512, f.buf, 0x41);
+		fake_queue_expect(&f.q, size, MIN(sizes[i] - size, BUF_BYTES), f.buf, 0);
+		fake_queue_fill(&f.q, sizes[i] - 512, 512, f.buf, 0x41);
+		fake_queue_expect(&f.q, sizes[i] - 512, 512, f.buf, 0x41);
 		if (i > 0)
-			expect(&f, sizes[i] - 1024, 512, 0);
+			fake_queue_expect(&f.q, sizes[i] - 1024, 512, f.buf, 0);
 		size = sizes[i];
 	}
-	expect(&f, 0, (1 << 16) + 512, 0x41);
+	fake_queue_expect(&f.q, 0, (1 << 16) + 512, f.buf, 0x41);
 	assert_int_equal(allocated_bytes(&f), ((1 << 16) / page + 4) * page);
 	assert_int_equal(ftruncate(f.fd, 4096), -1);
 	take_over(&f, size);
-	expect(&f, 0, (1 << 16) + 512, 0x41);
-	expect(&f, size - 512, 512, 0x41);
+	fake_queue_expect(&f.q, 0, (1 << 16) + 512, f.buf, 0x41);
+	fake_queue_expect(&f.q, size - 512, 512, f.buf, 0x41);
 	teardown(&f);
 }
 
@@ -417,18 +413,19 @@ static void test_growth_that_is_impossible_changes_nothing(void **state)
 	struct fixture f;
 
 	setup(&f, 1 << 20);
-	fill(&f, 0, 512, 0x42);
+	fake_queue_fill(&f.q, 0, 512, f.buf, 0x42);
 	for (unsigned shift = 47; shift < 64; shift++) { /* a process has less than 2^47 */
-		const struct backend_request req = {.device = "unit", .size_bytes = 1ULL << shift};
+		const struct backend_request req = {
+			.device = "unit", .conf = &conf, .size_bytes = 1ULL << shift};
 		uint64_t got = 7;
 
 		assert_true(memory_backend.resize(f.b, &req, &got) < 0);
 		assert_int_equal(got, 7);
-		expect(&f, 0, 512, 0x42);
+		fake_queue_expect(&f.q, 0, 512, f.buf, 0x42);
 	}
 	assert_int_equal(resize(&f, 2 << 20), 2 << 20);
-	fill(&f, (2 << 20) - 512, 512, 0x43);
-	expect(&f, (2 << 20) - 512, 512, 0x43);
+	fake_queue_fill(&f.q, (2 << 20) - 512, 512, f.buf, 0x43);
+	fake_queue_expect(&f.q, (2 << 20) - 512, 512, f.buf, 0x43);
 	teardown(&f);
 }
 
@@ -440,14 +437,14 @@ static void test_discard_at_the_old_end_spares_the_new_part(void **state)
 	struct fixture f;
 
 	setup(&f, size);
-	fill(&f, 0, size, 0x44);
+	fake_queue_fill(&f.q, 0, size, f.buf, 0x44);
 	fake_queue_submit(&f.q, &discard); /* its hole is not punched yet */
 	resize(&f, 1 << 20);
-	fill(&f, size, 512, 0x45);
+	fake_queue_fill(&f.q, size, 512, f.buf, 0x45);
 	fake_queue_run(&f.q);
 	assert_int_equal(discard.res, 0);
-	expect(&f, 0, size, 0);
-	expect(&f, size, 512, 0x45);
+	fake_queue_expect(&f.q, 0, size, f.buf, 0);
+	fake_queue_expect(&f.q, size, 512, f.buf, 0x45);
 	teardown(&f);
 }
 
@@ -547,6 +544,41 @@ static void test_queues_share_without_a_lock(void **state)
 	teardown(&f);
 }
 
+/* How many mappings the memfd has, all of them from where a huge page may begin. */
+static unsigned count_aligned_maps(void)
+{
+	char line[512];
+	unsigned n = 0;
+	AUTO_FCLOSE FILE *maps = fopen("/proc/self/maps", "re");
+
+	assert_non_null(maps);
+	while (fgets(line, sizeof(line), maps)) {
+		if (!strstr(line, "memfd:ublk-unit"))
+			continue;
+		assert_int_equal(strtoull(line, NULL, 16) % (2 << 20), 0);
+		n++;
+	}
+	return n;
+}
+
+/* That they are taken, where the kernel was told to, is seen in a guest. */
+static void test_huge_pages_find_their_place(void **state)
+{
+	struct backend_request req = {.device = "unit", .conf = &conf, .size_bytes = 9 << 20};
+	struct fixture f;
+	uint64_t is_bytes;
+
+	setup(&f, 3 << 20);
+	assert_int_equal(count_aligned_maps(), 1);
+	fake_queue_fill(&f.q, 0, 8192, f.buf, 0x21);
+	assert_int_equal(memory_backend.resize(f.b, &req, &is_bytes), 0);
+	assert_int_equal(count_aligned_maps(), 2);
+	fake_queue_expect(&f.q, 0, 8192, f.buf, 0x21);
+	fake_queue_fill(&f.q, 8 << 20, 8192, f.buf, 0x22);
+	fake_queue_expect(&f.q, 8 << 20, 8192, f.buf, 0x22);
+	teardown(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -572,6 +604,14 @@ int main(void)
 
 	int n_failed = cmocka_run_group_tests_name("data in buffers", tests, NULL, NULL);
 
+	const struct CMUnitTest huge_tests[] = {
+		cmocka_unit_test(test_huge_pages_find_their_place),
+		cmocka_unit_test(test_model),
+		cmocka_unit_test(test_queues_share_without_a_lock),
+	};
+
 	data = IO_DATA_KERNEL;
-	return n_failed + cmocka_run_group_tests_name("data with the kernel", tests, NULL, NULL);
+	n_failed += cmocka_run_group_tests_name("data with the kernel", tests, NULL, NULL);
+	conf.huge_pages = true;
+	return n_failed + cmocka_run_group_tests_name("huge pages", huge_tests, NULL, NULL);
 }
