@@ -52,6 +52,8 @@ static const struct {
 	{"nbd_is_rotational", offsetof(struct nbd_lib, is_rotational)},
 	{"nbd_set_export_name", offsetof(struct nbd_lib, set_export_name)},
 	{"nbd_set_pread_initialize", offsetof(struct nbd_lib, set_pread_initialize)},
+	{"nbd_set_request_structured_replies",
+	 offsetof(struct nbd_lib, set_request_structured_replies)},
 	{"nbd_set_tls", offsetof(struct nbd_lib, set_tls)},
 	{"nbd_set_tls_certificates", offsetof(struct nbd_lib, set_tls_certificates)},
 	{"nbd_set_tls_hostname", offsetof(struct nbd_lib, set_tls_hostname)},

@@ -35,6 +35,7 @@ struct nbd_lib {
 	__typeof__(&nbd_is_rotational) is_rotational;
 	__typeof__(&nbd_set_export_name) set_export_name;
 	__typeof__(&nbd_set_pread_initialize) set_pread_initialize;
+	__typeof__(&nbd_set_request_structured_replies) set_request_structured_replies;
 	__typeof__(&nbd_set_tls) set_tls;
 	__typeof__(&nbd_set_tls_certificates) set_tls_certificates;
 	int (*set_tls_hostname)(struct nbd_handle *h, const char *hostname); /* 1.22, else NULL */

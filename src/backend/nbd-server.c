@@ -105,7 +105,9 @@ int nbd_server_begin(const struct backend *b, unsigned address, struct nbd_handl
 		return r;
 	/* Whatever a server does not send of a READ is an error, so nothing shows through. */
 	if (nbd_lib.set_export_name(h, b->uri.export) < 0 ||
-	    nbd_lib.set_pread_initialize(h, false) < 0 || nbd_server_aim(b, address, h) < 0)
+	    nbd_lib.set_pread_initialize(h, false) < 0 ||
+	    nbd_lib.set_request_structured_replies(h, b->structured) < 0 ||
+	    nbd_server_aim(b, address, h) < 0)
 		return -nbd_errno();
 	*ret = TAKE_PTR(h);
 	return 0;

@@ -209,6 +209,10 @@ static int nbd_backend_take_conf(struct backend *b, const struct nbd_conf *conf)
 		b->uri.export = strdup(conf->export ?: "");
 	}
 	b->text = strdup(text);
+	/* They tell holes apart, which saves the network zeros, and cost two system calls more for each READ. */
+	b->structured = conf->structured_replies == NBD_STRUCTURED_AUTO
+				? !conf->command && !b->uri.socket
+				: conf->structured_replies == NBD_STRUCTURED_YES;
 	b->timeout_ns = conf->timeout_ns;
 	return b->text && b->uri.export ? nbd_tls_init(&b->tls, conf, &b->uri) : -ENOMEM;
 }

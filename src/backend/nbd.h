@@ -67,6 +67,7 @@ struct backend {
 	struct nbd_tls tls;
 	struct nbd_command *command; /* NULL: it is somewhere else */
 	char *text;                  /* for people */
+	bool structured;             /* replies, if the server has them */
 	uint64_t timeout_ns;
 	struct nbd_address addresses[NBD_MAX_ADDRESSES];
 	unsigned n_addresses;

@@ -165,6 +165,13 @@ static const struct conf_name no_names[] = {
 	{0},
 };
 
+static const struct conf_name nbd_structured_names[] = {
+	{"no", NBD_STRUCTURED_NO},
+	{"yes", NBD_STRUCTURED_YES},
+	{"auto", NBD_STRUCTURED_AUTO},
+	{0},
+};
+
 static const struct conf_key nbd_keys[] = {
 	{"Uri", conf_parse_nbd_uri, FIELD(uri), .change = CONF_RESTART},
 	{"Command", conf_parse_nbd_command, FIELD(command), .change = CONF_RESTART},
@@ -174,6 +181,8 @@ static const struct conf_key nbd_keys[] = {
 	{"TlsPskFile", conf_parse_path, FIELD(tls_psk_file), .change = CONF_RESTART},
 	{"TlsUsername", conf_parse_string, FIELD(tls_username), .change = CONF_RESTART},
 	{"TlsHostname", conf_parse_string, FIELD(tls_hostname), .change = CONF_RESTART},
+	{"StructuredReplies", conf_parse_enum, FIELD(structured_replies),
+	 .names = nbd_structured_names, .fallback = "auto", .change = CONF_RESTART},
 	{"Timeout", conf_parse_duration, FIELD(timeout_ns), .names = infinity_names,
 	 .min = 1000000000, .fallback = "5min", .change = CONF_RESTART},
 	{"Fence", conf_parse_duration, FIELD(fence_ns), .names = no_names, .fallback = "no",

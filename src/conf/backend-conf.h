@@ -42,6 +42,12 @@ struct file_conf {
 	enum direct_io direct_io;
 };
 
+enum nbd_structured {
+	NBD_STRUCTURED_NO,
+	NBD_STRUCTURED_YES,
+	NBD_STRUCTURED_AUTO,
+};
+
 struct nbd_conf {
 	char *uri;              /* NULL: the server is a program */
 	char *command;          /* NULL: it is somewhere else */
@@ -51,6 +57,7 @@ struct nbd_conf {
 	char *tls_psk_file;     /* NULL: certificates */
 	char *tls_username;     /* whose key of that file; NULL: root's */
 	char *tls_hostname;     /* in the server's certificate; NULL: the host of the URI */
+	enum nbd_structured structured_replies;
 	uint64_t timeout_ns; /* 0: for ever */
 	uint64_t fence_ns;
 };

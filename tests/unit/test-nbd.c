@@ -634,6 +634,41 @@ static void test_qemu_nbd_with_qcow2(void **state)
 	fake_blocks_expect(&f->blocks, &f->q, 0x24);
 }
 
+/* What the server says of how a connection begins. */
+static void test_structured_replies(void **state)
+{
+	static const struct {
+		enum nbd_structured conf;
+		bool asked_for; /* over a local socket */
+	} cases[] = {
+		{NBD_STRUCTURED_AUTO, false},
+		{NBD_STRUCTURED_YES, true},
+		{NBD_STRUCTURED_NO, false},
+	};
+	struct fixture *f = *state;
+	char script[128];
+	FILE *file;
+
+	snprintf(script, sizeof(script), "%s/verbose", dir);
+	file = fopen(script, "we");
+	assert_non_null(file);
+	fprintf(file, "exec nbdkit -f -v -U %s file %s 2>%s\n", sock, image, log_path);
+	fclose(file);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		f->conf.structured_replies = cases[i].conf;
+		start(f, "sh @dir/verbose");
+		fake_queue_fill(&f->q, 0, BUF_BYTES, f->buf, 0x31 + (int)i);
+		fake_queue_expect(&f->q, 0, BUF_BYTES, f->buf, 0x31 + (int)i);
+		fake_queue_expect(&f->q, BUF_BYTES, 65536, f->buf, 0); /* a hole */
+		assert_true(log_has("newstyle negotiation"));
+		assert_int_equal(log_has("STRUCTURED_REPLY"), cases[i].asked_for);
+		fake_queue_stop(&f->q);
+		f->b = nbd_backend.close(f->b);
+		kill_server(f);
+	}
+	unlink(script);
+}
+
 static void test_nbd_server(void **state)
 {
 	struct fixture *f = *state;
@@ -685,6 +720,7 @@ int main(void)
 		TEST(test_queues_have_a_connection_each),
 		cmocka_unit_test(test_proof_is_of_blocks_that_nobody_writes),
 		TEST(test_qemu_nbd_with_qcow2),
+		TEST(test_structured_replies),
 		TEST(test_nbd_server),
 	};
 	int r;
