@@ -1,4 +1,5 @@
 # guest: mini
+# rows-short: 1
 # timeout: 150
 # timeout-long: 1800
 # ext4 and xfs on a device: what sync and fsync promise reaches the server as a flush, what was written is read back

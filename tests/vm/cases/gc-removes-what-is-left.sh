@@ -1,4 +1,5 @@
 # guest: mini
+# rows-short: 2
 # timeout: 240
 # ublkctl gc: what a killed server left goes, in the kernel and in /run; what is served, in use or another program's
 # stays, unless it is asked for by name.

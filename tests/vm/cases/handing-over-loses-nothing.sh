@@ -1,4 +1,5 @@
 # guest: mini
+# rows-short: 2
 # timeout: 200
 # timeout-long: 1200
 # SIGUSR2: the server ends and leaves its device to the next one. Again and again, with more requests than it has tags:

@@ -1,5 +1,6 @@
 # guest: mini
 # rows: 1 2
+# rows-short: 1
 # timeout: 240
 # timeout-long: 900
 # SIGKILL between every two steps of start, stop, takeover, hand-over and reload (each third in the short form). Whatever the dead server left, the next

@@ -1,4 +1,5 @@
 # guest: mini
+# rows-short: 1
 # timeout: 120
 # timeout-long: 600
 # SIGKILL of a server whose device is not recoverable, idle or with requests under way: their users get EIO and nobody hangs; a new

@@ -1,5 +1,6 @@
 # guest: mini
 # rows: 1 2
+# rows-short: 2
 # timeout: 240
 # timeout-long: 2400
 # The NBD server behind a device in use is killed and started again, frozen for a while, and now and then the server of the

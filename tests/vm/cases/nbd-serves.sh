@@ -1,5 +1,6 @@
 # guest: mini
 # rows: 1 2
+# rows-short: 2
 # timeout: 120
 # A device of an NBD server is what the server says: its size, its blocks, whether it can be written. Every block lands where
 # it was written, in the server's image; flush, FUA, trim and zeroes arrive as what they are.

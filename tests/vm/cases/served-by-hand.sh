@@ -1,4 +1,5 @@
 # guest: mini
+# rows-short: 1
 # timeout: 90
 # `ublkd serve --config FILE` by hand, without systemd and udev: any path will do, messages come on stderr with their
 # levels, Ctrl-C ends it with status 0. A stderr that is closed, or that nobody reads, stops neither the service nor

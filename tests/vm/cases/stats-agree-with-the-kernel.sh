@@ -1,5 +1,6 @@
 # guest: mini
 # rows: 1 2
+# rows-short: 1
 # timeout: 60
 # What "ublkctl stats" says of a device is what the kernel has counted above it, under load; it is there while the
 # server is stopped, and dead, and goes on with the next one, together with the pause that users had.

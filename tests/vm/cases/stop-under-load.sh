@@ -1,4 +1,5 @@
 # guest: mini
+# rows-short: 1
 # timeout: 90
 # SIGTERM while fio writes: the device is in use, so it is served on as if nothing had happened, fio sees no error and
 # finds all that it wrote, and when the last user has closed the device the server ends.
