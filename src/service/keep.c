@@ -12,7 +12,8 @@
 #include "util/cleanup.h"
 
 #define KEEP_PREFIX     "data-"
-#define KEEP_BARRIER_US 5000000
+/* At boot systemd has hundreds of others to look after. */
+#define KEEP_BARRIER_US 60000000
 
 static struct {
 	pthread_mutex_t lock;
