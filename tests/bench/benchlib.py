@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What the drivers of tests/bench have in common: one guest with the tree under test, and tables."""
 
+import argparse
 import json
 import os
 import re
 import shutil
+import statistics
 import sys
 import tempfile
 import time
@@ -53,6 +55,65 @@ def table(rows):
     for row in rows:
         print("  ".join([row[0].ljust(widths[0])] + [c.rjust(w) for c, w in zip(row[1:], widths[1:])]).rstrip())
     print()
+
+
+class Pairs:
+    """What pairs-guest.sh prints: devices of ours and others, in turns. Told are medians of ratios within one turn."""
+
+    FIGURES = ("iops", "p50", "p99")
+
+    def __init__(self):
+        self.kernel, self.rounds = None, {}
+
+    def line(self, text):
+        """Whether it is one of ours."""
+        what, _, rest = text.partition(" ")
+        if what == "kernel":
+            self.kernel = rest
+        elif what == "result":
+            place, load, device, _, figures = rest.split(" ", 4)
+            self.rounds.setdefault(place, {}).setdefault(load, {}).setdefault(device, []).append(json.loads(figures))
+        else:
+            return False
+        return True
+
+    def ratios(self):
+        """Of each place, other device, load and figure: the median over the rounds, and the range of all"""
+        result = {}
+        for place, loads in self.rounds.items():
+            for load, devices in loads.items():
+                for other in set(devices) - {"ublk"}:
+                    pair = {}
+                    for figure in self.FIGURES:
+                        every = [a[figure] / b[figure] for a, b in zip(devices["ublk"], devices[other])]
+                        pair[figure] = [round(f(every), 3) for f in (statistics.median, min, max)]
+                    result.setdefault(f"{place} / {other}", {})[load] = pair
+        return result
+
+
+def show_pairs(report):
+    print(f"kernel {report['kernel']}; ublkd to others, median of {report['rounds']} (range)\n")
+    for place, loads in report["ratios"].items():
+        table([[place, "IOPS", "p50", "p99"]] +
+              [[load] + [f"{m:.2f} ({low:.2f}-{high:.2f})" for m, low, high in figures.values()]
+               for load, figures in loads.items()])
+
+
+def main_pairs(text, script, rounds, **options):
+    """A driver as a whole: its help, its script for the guest."""
+    p = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments(p)
+    p.add_argument("--rounds", type=int, default=rounds, metavar="N")
+    p.add_argument("--seconds", type=int, default=2, metavar="N", help="of each turn (default 2)")
+
+    def measure(args, work):
+        (work / "pairs.env").write_text(f"ROUNDS={args.rounds}\nSECONDS_EACH={args.seconds}\n")
+        pairs = Pairs()
+        in_guest(args, work, script, pairs.line, [work / "pairs.env", HERE / "pairs-guest.sh"], smp=2, **options)
+        return {"version": 1, "kernel": pairs.kernel, "row": args.row, "rounds": args.rounds,
+                "ratios": pairs.ratios(), "devices": pairs.rounds}
+
+    return main(p.parse_args(), measure, show_pairs)
 
 
 def main(args, measure, show):

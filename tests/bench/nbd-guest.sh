@@ -1,18 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# Runs in the guest of tests/bench/nbd, with $ROUNDS, $SECONDS_EACH and $VM_EXTRA. Prints "kernel RELEASE" and "result
-# PLACE LOAD DEVICE ROUND JSON".
-. "$VM_LIB/common.sh" # set -euo pipefail, start_device
-. /vm/files/nbd.env   # ROUNDS SECONDS_EACH
+# Runs in the guest of tests/bench/nbd, with $VM_EXTRA.
+. /vm/files/pairs-guest.sh
 declare -A device
 
 client() { LD_LIBRARY_PATH=$VM_EXTRA/lib/x86_64-linux-gnu "$VM_EXTRA/sbin/nbd-client" "$@" >>client.log 2>&1; }
-plain() {
-	echo none >"/sys/block/${1##*/}/queue/scheduler"
-	echo 0 >"/sys/block/${1##*/}/queue/iostats"
-}
-# lo is down without those who bring it up: SIOCSIFFLAGS, IFF_UP
-perl -e 'my $lo = pack("a16sx22", "lo", 1); socket(S, 2, 2, 0) && ioctl(S, 0x8914, $lo) or die $!'
+lo_up
 
 modprobe ublk_drv
 modprobe nbd nbds_max=4
@@ -45,25 +38,6 @@ done
 dd if=/dev/urandom of="${device[unix-1 ublk]}" bs=1M count=64 oflag=direct status=none
 dd if=/dev/urandom of="${device[tcp-1 ublk]}" bs=1M count=64 oflag=direct status=none
 
-# one DEVICE LOAD: as in randread-4k-32
-one() {
-	local rw bs depth direction
-	IFS=- read -r rw bs depth <<<"$2"
-	direction=${rw#rand}
-	fio --name=x --filename="$1" --direct=1 --ioengine=io_uring --rw="$rw" --bs="$bs" --size=64M --iodepth="$depth" \
-		--norandommap --time_based --runtime="$SECONDS_EACH" --percentile_list=50:99 --output-format=json 2>/dev/null |
-		jq -c --arg d "$direction" '.jobs[0][$d] | {iops, p50: .clat_ns.percentile["50.000000"],
-			p99: .clat_ns.percentile["99.000000"]}'
-}
-
-echo "kernel $(uname -r)"
-loads=({randread,randwrite}-4k-{1,32,128} {read,write}-512k-4)
 for p in "${places[@]}"; do
-	for load in "${loads[@]}"; do
-		for ((i = 0; i < ROUNDS; i++)); do
-			for d in ublk nbd; do
-				echo "result $p $load $d $i $(one "${device[$p $d]}" "$load")"
-			done
-		done
-	done
+	compare "$p" {randread,randwrite}-4k-{1,32,128} {read,write}-512k-4
 done
