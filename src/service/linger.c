@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "service/held.h"
 #include "state/holders.h"
 #include "state/state.h"
 #include "util/clock.h"
@@ -23,9 +24,8 @@
 #include "util/messages.h"
 #include "util/systemd.h"
 
-#define LINGER_SYNC_MS   15000
-#define LINGER_STEP_NS   100000000L
-#define LINGER_TEXT_SIZE 512
+#define LINGER_SYNC_MS 15000
+#define LINGER_STEP_NS 100000000L
 
 /* Units whose jobs do not count: our own, and those that only stand for others. */
 static bool linger_is_ours(const char *unit)
@@ -129,19 +129,17 @@ static bool linger_sync(void)
 
 static void linger_give_up(struct linger *l, const struct holders *h, pid_t server)
 {
-	char text[LINGER_TEXT_SIZE] = "in use by somebody who cannot be seen from here";
+	char text[HELD_TEXT_BYTES];
 
 	/* Once, and for all devices: behind the first one that has no server, it would wait. */
 	if (!l->gave_up)
 		l->synced = linger_sync();
 	l->gave_up = true;
-	if (h->n > 0)
-		holders_to_string(h, text, sizeof(text));
 	log_message(
 		MESSAGE_SHUTDOWN_GAVE_UP, LOG_ERR, 0,
 		"the device is still %s, %u s after all else has ended: the shutdown goes on "
 		"without waiting for that. %s; what is written from now on is lost",
-		text, LINGER_HOLD_MS / 1000,
+		held_describe(h, text), LINGER_HOLD_MS / 1000,
 		l->synced ? "What was written until now is on the disk"
 			  : "What was written until now could not be brought to the disk in time");
 	(void)kill(server, SIGKILL);

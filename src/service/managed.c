@@ -17,7 +17,6 @@
 
 #define MANAGED_FIRST_DELAY_MS 200
 #define MANAGED_MAX_DELAY_MS   60000
-#define MANAGED_HELD_DELAY_MS  1000
 #define MANAGED_LASTING_MS     60000
 #define MANAGED_MAX_STARTS     10 /* as StartLimitBurst= of the unit of a single device */
 
@@ -255,11 +254,7 @@ static int managed_stop(struct managed *m, struct ctrl *ctrl)
 		m->device = device_free(m->device);
 		return r;
 	}
-	if (holders->n > 0)
-		holders_to_string(holders, m->job_text, sizeof(m->job_text));
-	else
-		snprintf(m->job_text, sizeof(m->job_text),
-			 "in use by somebody who cannot be seen from here");
+	held_describe(holders, m->job_text);
 	return r;
 }
 
@@ -376,7 +371,7 @@ void managed_event(struct managed *m, enum managed_event event)
 	if (event == MANAGED_STOP) {
 		m->wanted = false;
 		m->next_conf = device_conf_free(m->next_conf);
-		m->n_busy = 0;
+		m->held = (struct held){0};
 		/* A start need not come to its end. */
 		if (m->state == MANAGED_STARTING)
 			__atomic_store_n(&m->give_up, true, __ATOMIC_RELAXED);
@@ -425,12 +420,10 @@ static void managed_follow_up(struct managed *m)
 		managed_event(m, MANAGED_STOP);
 }
 
-/* udev looks at a device for a moment when somebody has closed it: not worth a word. */
-static void managed_say_held(struct managed *m)
+static void managed_note_held(struct managed *m)
 {
-	if (m->n_busy++ == 0 || strcmp(m->held_by, m->reason) == 0)
+	if (!held_note(&m->held, m->reason))
 		return;
-	memcpy(m->held_by, m->reason, sizeof(m->held_by));
 	log_message(MESSAGE_IN_USE_AT_STOP, LOG_NOTICE, 0,
 		    "/dev/ublkb%u is %s; serving it until that ends", device_get_id(m->device),
 		    m->reason);
@@ -452,7 +445,7 @@ static enum managed_event managed_judge_job(struct managed *m)
 	} else if (m->state == MANAGED_RELOADING) {
 		m->digest = m->job_digest; /* 0: the next reload tries it again */
 	} else if (m->state == MANAGED_STOPPING && r == -EBUSY) {
-		managed_say_held(m);
+		managed_note_held(m);
 		return MANAGED_BUSY;
 	}
 	return r < 0 ? MANAGED_ERROR : MANAGED_DONE;
@@ -499,7 +492,7 @@ uint64_t managed_get_delay_ms(const struct managed *m)
 	unsigned doublings = MIN(MAX(m->n_failed, 1U) - 1, 16U);
 
 	if (m->state == MANAGED_HELD)
-		return m->n_busy > 1 ? MANAGED_HELD_DELAY_MS : MANAGED_FIRST_DELAY_MS;
+		return held_delay_ms(&m->held);
 	if (m->state != MANAGED_FAILED || !managed_can_get_better(m->result))
 		return 0;
 	return MIN((uint64_t)MANAGED_FIRST_DELAY_MS << doublings, MANAGED_MAX_DELAY_MS);

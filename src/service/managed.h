@@ -11,6 +11,7 @@
 
 #include "conf/device-conf.h"
 #include "device/device.h"
+#include "service/held.h"
 #include "service/jobs.h"
 
 #define MANAGED_TEXT_BYTES 512
@@ -104,10 +105,9 @@ struct managed {
 	bool give_up; /* the start; atomic */
 	char job_text[MANAGED_TEXT_BYTES];
 
-	unsigned n_failed;                /* starts in a row */
-	unsigned n_busy;                  /* stops in a row */
-	uint64_t started_ms;              /* CLOCK_MONOTONIC */
-	char held_by[MANAGED_TEXT_BYTES]; /* as last said */
+	unsigned n_failed;   /* starts in a row */
+	uint64_t started_ms; /* CLOCK_MONOTONIC */
+	struct held held;
 };
 
 int managed_new(const struct managed_env *env, const char *name, struct managed **ret);

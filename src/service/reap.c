@@ -9,6 +9,7 @@
 
 #include "conf/device-conf.h"
 #include "ring/orphan.h"
+#include "service/held.h"
 #include "service/linger.h"
 #include "state/holders.h"
 #include "state/state.h"
@@ -18,7 +19,6 @@
 
 #define REAP_WAIT_MS      2000
 #define REAP_LOCK_TRIES   20
-#define REAP_HOLDERS_TEXT 512
 #define REAP_TICK_MS      250
 #define REAP_ERROR_MS     5000
 #define REAP_MAX_ERRORS   3
@@ -90,17 +90,16 @@ static const char *reap_unit(const char *name, const struct device_conf *conf,
 static void reap_log_kept(const char *name, const struct device_conf *conf,
 			  const struct dev_info *info, const struct holders *holders)
 {
-	char by[REAP_HOLDERS_TEXT] = "in use by somebody who cannot be seen from here";
+	char by[HELD_TEXT_BYTES];
 	char unit[REAP_UNIT_MAX];
 
-	if (holders->n > 0)
-		holders_to_string(holders, by, sizeof(by));
 	log_message(MESSAGE_GIVEN_UP, LOG_ERR, 0,
 		    "ublk device %" PRIu32
 		    " has no server any more and is %s: its requests %s. Repair "
 		    "what the messages above name, then \"systemctl %s %s\" goes on without "
 		    "loss; or give it up with \"ublkctl gc --force %s\"",
-		    info->dev_id, by, info->state == DEV_FAIL_IO ? "fail" : "wait",
+		    info->dev_id, held_describe(holders, by),
+		    info->state == DEV_FAIL_IO ? "fail" : "wait",
 		    /* which may run, with other devices */
 		    conf && conf->manager ? "reload-or-restart" : "start",
 		    reap_unit(name, conf, unit), name);

@@ -15,6 +15,7 @@
 
 #include "device/device.h"
 #include "service/driver.h"
+#include "service/held.h"
 #include "service/keep.h"
 #include "service/notify.h"
 #include "service/process.h"
@@ -23,10 +24,8 @@
 #include "util/log.h"
 #include "util/messages.h"
 
-#define SERVE_FIRST_RETRY_US   200000
-#define SERVE_HOLDERS_EVERY_US 1000000
-#define SERVE_PATIENCE_S       30
-#define SERVE_TEXT_BYTES       512
+#define SERVE_PATIENCE_S 30
+#define SERVE_TEXT_BYTES 512
 
 struct serve {
 	const struct serve_options *options;
@@ -38,8 +37,7 @@ struct serve {
 	uint64_t beat_us;
 	bool missed_beat; /* and said so */
 	bool stopping;
-	unsigned n_busy;                /* tries to stop that found it in use */
-	char held_by[SERVE_TEXT_BYTES]; /* as last said */
+	struct held held;
 };
 
 DEFINE_AUTO(sd_event *, sd_event_unref);
@@ -119,18 +117,13 @@ static int serve_on_beat(sd_event_source *source, uint64_t usec, void *arg)
 
 /* ---- stop ---- */
 
-static void serve_say_held(struct serve *s, const struct holders *holders)
+static void serve_note_held(struct serve *s, const struct holders *holders)
 {
-	char text[SERVE_TEXT_BYTES];
+	char text[HELD_TEXT_BYTES];
 
-	if (holders->n > 0)
-		holders_to_string(holders, text, sizeof(text));
-	else
-		snprintf(text, sizeof(text), "in use by somebody who cannot be seen from here");
 	notify_extend(SERVE_PATIENCE_S);
-	if (strcmp(text, s->held_by) == 0)
+	if (!held_note(&s->held, held_describe(holders, text)))
 		return;
-	snprintf(s->held_by, sizeof(s->held_by), "%s", text);
 	notify_status("Stopping: waiting for the device to be free: %s", text);
 	log_message(MESSAGE_IN_USE_AT_STOP, LOG_NOTICE, 0,
 		    "/dev/ublkb%u is %s; serving it until that ends", device_get_id(s->device),
@@ -145,11 +138,8 @@ static int serve_try_stop(struct serve *s)
 	r = device_try_stop(s->device, holders);
 	if (r != -EBUSY)
 		return sd_event_exit(s->event, r);
-	/* udev looks at a device for a moment when somebody has closed it: not worth a word. */
-	if (s->n_busy++ > 0)
-		serve_say_held(s, holders);
-	sd_event_source_set_time_relative(s->stop_timer, s->n_busy > 1 ? SERVE_HOLDERS_EVERY_US
-								       : SERVE_FIRST_RETRY_US);
+	serve_note_held(s, holders);
+	sd_event_source_set_time_relative(s->stop_timer, held_delay_ms(&s->held) * 1000);
 	sd_event_source_set_enabled(s->stop_timer, SD_EVENT_ONESHOT);
 	return 0;
 }
@@ -271,7 +261,7 @@ static int serve_on_reload_signal(sd_event_source *source, const struct signalfd
 	r = serve_reload(s, text, sizeof(text));
 	serve_say_reloaded(s, r, text);
 	if (s->stopping) {
-		s->held_by[0] = '\0'; /* to be said again, in place of the status above */
+		s->held.said[0] = '\0'; /* to be said again, in place of the status above */
 		return serve_try_stop(s);
 	}
 	return 0;
