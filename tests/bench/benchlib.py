@@ -82,7 +82,7 @@ class Pairs:
         result = {}
         for place, loads in self.rounds.items():
             for load, devices in loads.items():
-                for other in set(devices) - {"ublk"}:
+                for other in sorted(set(devices) - {"ublk"}):
                     pair = {}
                     for figure in self.FIGURES:
                         every = [a[figure] / b[figure] for a, b in zip(devices["ublk"], devices[other])]

@@ -26,6 +26,9 @@ wait_until 30 said 'waiting for nbd://127.0.0.1:10810/'
 nbd_begin
 wait_until 60 systemctl -q is-active ublk@net.service
 status_has 'nbd nbd://127.0.0.1:10810/'
+# with what the generator opened; in tenths
+score=$(systemd-analyze security --no-pager --threshold=30 ublk@net.service | tail -n 1)
+echo "figure: $score"
 mkfs.ext4 -q /dev/ublk/net
 kill -KILL "$nbd"
 wait_until 20 status_has 'no connection to nbd://127.0.0.1:10810/'
