@@ -27,6 +27,9 @@ ROWS = {
 PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ublkd"
 SCRATCH_BYTES = 4 << 30
+# With more CPUs the kernel starts on one, for an emulated machine takes too long for all at once; who wants the others
+# puts them online.
+SMP_AT_ONCE = 8
 # Host side limits. A guest is emulated and the host may be busy: they only have to end a hang.
 BOOT_LIMIT = {"mini": 90, "full": 400}
 POWEROFF_LIMIT = 120
@@ -220,6 +223,8 @@ class Guest:
         if self.extra:
             suite = ROWS[self.row][0].removeprefix("tree-")
             disks.append(("extra", prepared(f"{self.extra}-{suite}") / "extra.img", "readonly=on"))
+        if self.smp > SMP_AT_ONCE:
+            self.append += " maxcpus=1"
         machine = ["-accel", "tcg,thread=multi", "-smp", str(self.smp), "-cpu", "max"]
         if self.icount:
             # One virtual nanosecond for one instruction, idle time skipped: what is measured in time is a count. One

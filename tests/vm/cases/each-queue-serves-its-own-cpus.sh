@@ -90,11 +90,6 @@ try() {
 	rm fs/queues.img
 }
 
-# expand_list: "0-2,4" on stdin, one number a line
-expand_list() {
-	tr ',' '\n' | awk -F- '{ for (i = $1; i <= ($2 == "" ? $1 : $2); i++) print i + 0 }' | sort -n
-}
-
 [[ $(nproc) == 4 ]]
 try 1 1
 try 2 2

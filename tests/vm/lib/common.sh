@@ -150,3 +150,8 @@ device_of() {
 
 # is_live DEV: has a server and answers
 is_live() { timeout 5 dd if="$1" of=/dev/null bs=4096 count=1 iflag=direct status=none; }
+
+# expand_list: "0-2,4" on stdin, one number a line
+expand_list() {
+	tr ',' '\n' | awk -F- '{ for (i = $1; i <= ($2 == "" ? $1 : $2); i++) print i + 0 }' | sort -n
+}
