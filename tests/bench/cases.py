@@ -49,12 +49,26 @@ VARIANTS = {
     "user-batch": "CopyMode=user-copy\nBatchIO=yes",
     "zero-batch": "CopyMode=zero-copy\nBatchIO=yes",
 }
+# The kernel's own server, of its tests (tools/testing/selftests/ublk), for gauge --kublk: what it is to be held
+# against, and its words. It refuses user copy with batches.
+KUBLK_BACKENDS = {
+    "null": ("null_blk", "-t null"),
+    "file": ("loop-direct", "-t loop /backing/served-direct"),
+    "nv": ("loop-nv", "-t loop /dev/nullb1"),
+}
+KUBLK_VARIANTS = {
+    "copy": "",
+    "user": "--user_copy",
+    "zero": "--auto_zc",
+    "copy-batch": "--batch",
+    "zero-batch": "--batch --auto_zc",
+}
 QUICK_REFERENCES = {"null_blk", "brd", "loop-direct", "loop-nv"}
 QUICK_BACKENDS = {"null", "memory", "file", "nv"}
 QUICK_VARIANTS = {"auto"}
 
 
-def targets(quick):
+def targets(quick, kublk):
     """(name, path or None, definition or None, name of the reference or None)"""
     for name, path in REFERENCES.items():
         if not quick or name in QUICK_REFERENCES:
@@ -64,6 +78,9 @@ def targets(quick):
             if not quick or (backend in QUICK_BACKENDS and variant in QUICK_VARIANTS):
                 yield (f"{backend}-{variant}", None,
                        f"[Device]\nSize=64M\n[Backend]\n{section}\n[Queues]\nCount=1\n{queues}\n", reference)
+    for backend, (reference, words) in KUBLK_BACKENDS.items() if kublk else ():
+        for variant, more in KUBLK_VARIANTS.items():
+            yield f"kublk-{backend}-{variant}", f"kublk {more} {words}", None, reference
 
 
 def case_key(case):
@@ -77,11 +94,11 @@ def options(case):
     return f"--block={size} --depth={depth} --requests={n} --warm-up={n // 4}" + (" --write" if rw == "write" else "")
 
 
-def plan_write(work, quick, only, verb=f"case {{}} {ROUNDS}"):
+def plan_write(work, quick, only, kublk=False, verb=f"case {{}} {ROUNDS}"):
     """Files for gauge-guest.sh. Returns the names of the targets with their references."""
     lines, references = [], {}
     (work / "plan.d").mkdir()
-    for name, path, definition, reference in targets(quick):
+    for name, path, definition, reference in targets(quick, kublk):
         cases = [c for c in CASES if (c[3] or not quick) and re.search(only, f"{name}/{case_key(c)}")]
         if not cases:
             continue

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Runs in the guest of tests/bench/gauge, which wrote /vm/files/plan:
 #   target NAME PATH            what to measure: a device of set_up(), or "-": what plan.d/NAME.conf defines
+#   target NAME kublk WORD...   what /vm/files/kublk serves, told so
 #   case KEY ROUNDS OPTION...   measure it; the options are those of tests/tools/load
 #   profile KEY OPTION...       for tests/bench/profile
 # Prints "kernel RELEASE", "result NAME KEY JSON" for each round, "calls NAME KEY JSON" and "skipped NAME REASON"; for a
@@ -9,7 +10,7 @@
 set -euo pipefail
 plan=/vm/files/plan
 config=/sys/kernel/config/nullb
-server='' target='' device='' log=''
+server='' target='' device='' log='' kublk=/vm/files/kublk
 
 # null_blk_new NAME ATTRIBUTE=VALUE...
 null_blk_new() {
@@ -68,6 +69,11 @@ settle() { sleep "$1"; }
 
 stop() {
 	[[ -n $server ]] || return 0
+	if [[ $target == kublk-* ]]; then
+		timeout 1000 "$kublk" del -n "${device#/dev/ublkb}" >"$log" 2>&1 || { cat "$log" >&2 && return 1; }
+		server=
+		return 0
+	fi
 	kill -TERM "$server"
 	wait "$server" || { cat "$log" >&2 && return 1; }
 	server=
@@ -97,6 +103,18 @@ serve() {
 		read -rt 0.1 <> <(:) || true
 	done
 	# not only false: this is called where nothing else ends the script
+	plain "$device" || exit
+}
+
+# serve_kublk WORD...: the kernel's own server, of its tests; sets $server and $device
+serve_kublk() {
+	log=/tmp/kublk.log
+	if ! timeout 1000 "$kublk" add --queues 1 --depth 128 "$@" >"$log" 2>&1; then
+		echo "skipped $target $(grep . "$log" | tail -n 1)"
+		return 1
+	fi
+	device=/dev/ublkb$(sed -n 's/^dev id \([0-9]*\):.*/\1/p' "$log")
+	server=$(sed -n 's/.* daemon pid \([0-9]*\) .*/\1/p' "$log")
 	plain "$device" || exit
 }
 
@@ -139,7 +157,11 @@ while read -r what name rest; do
 	target)
 		stop
 		target=$name device=$rest
-		[[ $device != - ]] || serve "$name" || device=
+		# shellcheck disable=SC2086 # words
+		case $device in
+		-) serve "$name" || device= ;;
+		kublk*) serve_kublk ${device#kublk} </dev/null || device= ;;
+		esac
 		[[ -z $device ]] || fill
 		;;
 	case)
