@@ -149,6 +149,7 @@ int fault_wrap(const struct fault_conf *conf, const struct backend_ops **ops,
 	/* The cache is in our memory, and what it keeps has to come there. */
 	b->io = fault_io;
 	b->io.data = b->cache ? 0 : b->inner_ops->io->data;
+	limits->no_data &= !b->cache;
 	if (!limits->read_only && !live && (b->cache || conf->flush_errors_ppm > 0)) {
 		limits->write_cache = true;
 		/* Where nothing below is volatile, a write that goes through is a FUA write. */

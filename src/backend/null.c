@@ -53,6 +53,7 @@ static int null_open(const struct backend_request *req, struct backend **ret,
 		.max_discard_bytes = req->read_only ? 0 : LIMITS_MAX_RANGE_BYTES,
 		.max_write_zeroes_bytes = req->read_only ? 0 : LIMITS_MAX_RANGE_BYTES,
 		.read_only = req->read_only,
+		.no_data = !b->fill,
 	};
 	return 0;
 }

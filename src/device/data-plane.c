@@ -12,7 +12,8 @@
  *
  * What auto takes is what costs least (tests/bench/gauge, Linux 7.3). Zero copy saves more than it
  * costs from the smallest request on. A system call to copy 4 KiB costs more than a second copy of
- * them, so user copy, which is faster at 128 KiB, is for those who know. A batch costs 1200
+ * them, so user copy, which is faster at 128 KiB, is for those who know, and for a device of which
+ * no data is wanted (no_data): there is no such system call then. A batch costs 1200
  * instructions a turn and saves 500 a request: it wins with three requests or more. Where a request
  * takes some time by itself it is on; where it takes none (at_once), single ones are half of life.
  *
@@ -83,7 +84,12 @@ static int data_plane_choose_copy(const struct device *d, uint64_t *ret_flags)
 	case COPY_MODE_AUTO:
 		break;
 	}
-	*ret_flags = fixed && data_plane_has(d, FEATURES_ZERO_COPY) ? FEATURES_ZERO_COPY : 0;
+	if (fixed && data_plane_has(d, FEATURES_ZERO_COPY))
+		*ret_flags = FEATURES_ZERO_COPY;
+	else if (d->limits.no_data && data_plane_has(d, FEATURES_USER_COPY))
+		*ret_flags = FEATURES_USER_COPY;
+	else
+		*ret_flags = 0;
 	return 0;
 }
 

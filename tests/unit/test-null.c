@@ -22,6 +22,7 @@ static void test_read_gives_zeros(void **state)
 	uint8_t buf[4096], zeros[4096] = {0};
 
 	assert_int_equal(null_backend.open(&request, &b, &limits), 0);
+	assert_false(limits.no_data);
 	fake_queue_start(&q, &null_backend, b);
 	memset(buf, 0xaa, sizeof(buf));
 	assert_int_equal(fake_queue_do(&q, IO_WRITE, IO_FUA, 0, sizeof(buf), buf), 0);
@@ -54,6 +55,7 @@ static void test_read_touches_nothing(void **state)
 
 	req.conf = &none;
 	assert_int_equal(null_backend.open(&req, &b, &limits), 0);
+	assert_true(limits.no_data);
 	fake_queue_start(&q, &null_backend, b);
 	memset(buf, 0xaa, sizeof(buf));
 	assert_int_equal(fake_queue_do(&q, IO_READ, 0, 0, sizeof(buf), buf), 0);

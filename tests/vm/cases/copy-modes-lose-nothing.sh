@@ -67,6 +67,14 @@ try() {
 	rm -f fs/mode.img
 }
 
+# what auto takes where a read wants no data: nothing is copied then
+printf '[Device]\nSize=16M\n[Backend]\nType=null\nFill=none\n' >mode.conf
+serve mode
+has USER_COPY || fail "a copy of nothing"
+dd if="$dev" of=/dev/null bs=64K count=16 iflag=direct status=none
+dd if=/dev/zero of="$dev" bs=64K count=16 oflag=direct status=none
+stop_and_look "$dev"
+
 batches=(no)
 ! has_feature BATCH_IO || batches+=(yes)
 for batch in "${batches[@]}"; do
