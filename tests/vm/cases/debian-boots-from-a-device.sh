@@ -8,12 +8,10 @@
 # boots from there, twice; each boot finds what the one before wrote. In the second one the device's server is killed
 # four times.
 . "$VM_LIB/common.sh"
-qemu() { LD_LIBRARY_PATH=$VM_EXTRA/lib/x86_64-linux-gnu "$VM_EXTRA/bin/$1" "${@:2}"; }
+. "$VM_LIB/nbd.sh"
 image=$WORK/images/vm.qcow2
 mkdir "$WORK/images"
-printf '#!/bin/sh\nLD_LIBRARY_PATH=%s/lib/x86_64-linux-gnu exec %s/bin/qemu-nbd "$@"\n' "$VM_EXTRA" "$VM_EXTRA" >/usr/local/bin/qemu-nbd
-chmod +x /usr/local/bin/qemu-nbd
-at_exit rm /usr/local/bin/qemu-nbd
+install_qemu_nbd
 
 # what is written goes here, and not into the image that Debian was put into
 qemu qemu-img create -q -f qcow2 -b "$VM_EXTRA/debian.qcow2" -F qcow2 "$image"

@@ -5,12 +5,10 @@
 # An image of a machine, by qemu-nbd, which the service starts and ends: its partitions appear, what is written stays, also
 # through a restart, the death of qemu-nbd, and that of the server of the device.
 . "$VM_LIB/common.sh"
-qemu() { LD_LIBRARY_PATH=$VM_EXTRA/lib/x86_64-linux-gnu "$VM_EXTRA/bin/$1" "${@:2}"; }
+. "$VM_LIB/nbd.sh"
 image=$WORK/images/vm.qcow2
 mkdir "$WORK/images" "$WORK/mnt" "$WORK/files"
-printf '#!/bin/sh\nLD_LIBRARY_PATH=%s/lib/x86_64-linux-gnu exec %s/bin/qemu-nbd "$@"\n' "$VM_EXTRA" "$VM_EXTRA" >/usr/local/bin/qemu-nbd
-chmod +x /usr/local/bin/qemu-nbd
-at_exit rm /usr/local/bin/qemu-nbd
+install_qemu_nbd
 
 truncate -s 64M "$WORK/raw"
 printf 'label: gpt\nstart=2048, size=8192\nstart=16384\n' | sfdisk -q "$WORK/raw"

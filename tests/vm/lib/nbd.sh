@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # shellcheck shell=bash disable=SC2034
-# Sourced after serve.sh by cases whose device is of an NBD server.
+# Sourced after common.sh by cases whose device is of an NBD server.
 
 nbd_socket=$WORK/nbd.sock
 
@@ -33,3 +33,14 @@ define_nbd() {
 
 # metric NAME FAMILY: its value
 metric() { ublkctl metrics | awk -v m="$2{device=\"$1\"}" '$1 == m { print $2 }'; }
+
+# qemu PROGRAM ARGUMENT...: of the extra disk
+qemu() { LD_LIBRARY_PATH=$VM_EXTRA/lib/x86_64-linux-gnu "$VM_EXTRA/bin/$1" "${@:2}"; }
+
+# install_qemu_nbd: where a service finds it
+install_qemu_nbd() {
+	printf '#!/bin/sh\nLD_LIBRARY_PATH=%s/lib/x86_64-linux-gnu exec %s/bin/qemu-nbd "$@"\n' "$VM_EXTRA" "$VM_EXTRA" \
+		>/usr/local/bin/qemu-nbd
+	chmod +x /usr/local/bin/qemu-nbd
+	at_exit rm /usr/local/bin/qemu-nbd
+}
