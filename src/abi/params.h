@@ -23,7 +23,7 @@ struct limits {
 	bool rotational;
 	bool write_cache; /* writes are volatile until a FLUSH; never on a read-only device */
 	bool fua;         /* needs write_cache */
-	bool no_data;     /* a READ or WRITE of any of its blocks needs no data; not told to the kernel */
+	bool no_data;     /* no READ or WRITE needs its data; not told to the kernel */
 };
 
 #define PARAMS_RAW_BYTES 152
