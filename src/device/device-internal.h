@@ -31,6 +31,7 @@ struct device {
 	enum recovery_mode recovery; /* as it is, which may be less than was asked for */
 	enum device_state state;
 	bool taken_over;
+	bool stop_is_stuck;    /* a command to stop did not come back */
 	struct orphan *orphan; /* to be taken over, until it is */
 	struct stats stats;
 	uint64_t live_ns; /* a moment before it was */

@@ -31,6 +31,9 @@
 #define DEVICE_TICK_MS         200
 #define DEVICE_REPORT_EVERY_MS 10000
 
+/* How long a stop waits for a backend that answers nothing: twice what most of them try for. */
+#define DEVICE_AWAY_NS (600 * 1000000000ULL)
+
 int device_new(struct device_conf *conf, const struct device_env *env, struct device **ret)
 {
 	AUTO(device_free) struct device *d = calloc(1, sizeof(*d));
@@ -99,12 +102,26 @@ static void device_drain_event(const struct device *d)
 struct device_progress {
 	struct device *d;
 	uint64_t n_requests;
+	uint64_t since_ns; /* none has completed */
 };
 
+static bool device_has_requests(const struct device *d)
+{
+	for (unsigned i = 0; i < d->info.n_queues; i++) {
+		if (__atomic_load_n(&stats_get_queue(&d->stats, i)->in_flight, __ATOMIC_RELAXED) >
+		    0)
+			return true;
+	}
+	return false;
+}
+
 /*
- * A stop writes back what the page cache holds: as long as requests complete, it goes on. Nothing else
- * looks after the queues meanwhile, and a stop that waits for a thread nobody has woken up would wait
- * for ever, so they are woken up here.
+ * A stop writes back what the page cache holds, and waits for the kernel's lock of the device, which
+ * who looks for partitions has: as long as requests complete, it goes on, and as long as they are
+ * with a backend that is away and may come back. Giving up then would leave requests that nobody
+ * answers, a stop that waits for them in the kernel, and a process that waits for that stop.
+ * Nothing else looks after the queues meanwhile, and a stop that waits for a thread nobody has woken
+ * up would wait for ever, so they are woken up here.
  */
 static enum ctrl_wait device_wait_stop(void *arg)
 {
@@ -115,7 +132,9 @@ static enum ctrl_wait device_wait_stop(void *arg)
 		queue_kick(p->d->queues[i]);
 	if (p->d->env.interrupt)
 		(void)p->d->env.interrupt(p->d->env.arg); /* extends systemd's patience */
-	if (n == p->n_requests)
+	if (n != p->n_requests)
+		p->since_ns = clock_now_ns();
+	else if (!device_has_requests(p->d) || clock_now_ns() - p->since_ns > DEVICE_AWAY_NS)
 		return CTRL_WAIT;
 	p->n_requests = n;
 	return CTRL_EXTEND;
@@ -176,7 +195,8 @@ static int device_flush(struct device *d)
 /* @even_in_use: users get errors from here on, after the write-back; else -EBUSY. */
 static int device_stop(struct device *d, bool even_in_use)
 {
-	struct device_progress progress = {.d = d, .n_requests = device_count_requests(d)};
+	struct device_progress progress = {
+		.d = d, .n_requests = device_count_requests(d), .since_ns = clock_now_ns()};
 	AUTO_CLOSE int claim_fd = -1;
 	enum ctrl_op op = CTRL_TRY_STOP_DEV;
 	int r = -EOPNOTSUPP;
@@ -197,6 +217,7 @@ static int device_stop(struct device *d, bool even_in_use)
 	ctrl_set_wait(d->env.ctrl, NULL, NULL);
 	if (r == -EBUSY)
 		return r;
+	d->stop_is_stuck = r == -ETIMEDOUT;
 	if (r < 0 && r != -ENODEV) /* -ENODEV: somebody else has stopped it */
 		return device_log_ctrl(d, op, r);
 	device_go(d, DEVICE_STOPPED);
@@ -345,8 +366,9 @@ static void device_release(struct device *d)
 
 static void device_remove(struct device *d)
 {
-	/* A start that failed after START_DEV. If a queue has died there is nobody to serve it. */
-	if (d->state == DEVICE_LIVE && !device_queue_has_ended(d))
+	/* A start that failed after START_DEV. If a queue has died there is nobody to serve it, and
+	 * after a stop that does not come back the block device cannot even be opened. */
+	if (d->state == DEVICE_LIVE && !device_queue_has_ended(d) && !d->stop_is_stuck)
 		(void)device_stop(d, true);
 	else if (d->state == DEVICE_ADDED && d->env.workers)
 		/* The slots on a shared ring come back by this alone. */
