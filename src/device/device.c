@@ -234,7 +234,9 @@ int device_try_stop(struct device *d, struct holders *holders)
 
 	if (d->state != DEVICE_LIVE)
 		return 0;
-	r = kernel_knows ? device_stop(d, false) : -EBUSY;
+	/* Who has requests under way uses it. While they wait for a backend that is away, the command
+	 * may wait for them, and this process, whatever is done to it, for the command. */
+	r = kernel_knows && !device_has_requests(d) ? device_stop(d, false) : -EBUSY;
 	if (r != -EBUSY)
 		return r;
 	r = holders_find(d->info.dev_id, holders);

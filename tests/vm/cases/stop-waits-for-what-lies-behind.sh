@@ -1,9 +1,9 @@
 # guest: mini
 # rows-short: 2
 # timeout: 240
-# A stop while somebody reads and what lies behind the device is away: the reader holds the kernel's own lock, so that a
-# command to stop does not come back. Requests are served until they end, then it stops, however long that takes: here
-# longer than a command may. A server that gave up would leave a reader whom nobody answers, and itself in the kernel.
+# A stop while somebody reads and what lies behind the device is away: the reader holds the kernel's own lock, for which
+# a command to stop would wait, and the server for that. Requests are served until they end, then it stops, however
+# long that takes: here longer than a command may. And SIGKILL ends it at any time.
 . "$VM_LIB/common.sh"
 . "$VM_LIB/serve.sh"
 cat >away.conf <<-E
@@ -18,15 +18,22 @@ cat >away.conf <<-E
 E
 hanging() { (($(count away in_flight) > 0)); }
 
-serve away
-put "$dev" 0 a oflag=direct
-echo 3 >/proc/sys/vm/drop_caches
-touch hang
+is_told() { grep -q "is open in blockdev" away.log; }
 at_exit rm -f "$WORK/hang"
-blockdev --rereadpt "$dev" &
-reader=$!
-wait_until 20 hanging
-kill -TERM "$server"
+
+# begin: a server that is told to stop while somebody reads
+begin() {
+	serve away
+	echo 3 >/proc/sys/vm/drop_caches
+	touch hang
+	blockdev --rereadpt "$dev" &
+	reader=$!
+	wait_until 20 hanging
+	kill -TERM "$server"
+	wait_until 20 is_told
+}
+
+begin
 # more than the minute that a command has
 if wait_until 70 is_gone "$server" 2>/dev/null; then
 	fail "it is gone: $(<away.log)"
@@ -37,4 +44,13 @@ rm hang
 wait "$reader"
 wait_until 30 is_gone "$server"
 wait "$server" || fail "$(<away.log)"
+nothing_is_left
+
+begin
+kill -KILL "$server"
+wait_until 20 is_gone "$server"
+wait "$reader" || true
+rm hang
+serve away
+stop_server
 nothing_is_left
