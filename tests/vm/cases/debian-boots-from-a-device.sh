@@ -45,11 +45,11 @@ wait $second
 ((kills >= 1)) || fail "it was killed $kills times"
 ! journalctl -q -b -k -o cat | grep -E 'I/O error|EXT4-fs (error|warning)' || fail 'the kernel has seen errors'
 
-# All of it is in the image: it is there for another server.
+# All of it is in the image, as qemu-img reads it.
 systemctl stop ublk@vm.service
 qemu qemu-img check -q "$image"
-systemctl start ublk@vm.service
-wait_until 30 test -b /dev/ublk/vm-part1
-e2fsck -fn /dev/ublk/vm-part1 >"$WORK/e2fsck" 2>&1 || fail "$(<"$WORK/e2fsck")"
-[[ $(debugfs -R 'cat /var/lib/boots' /dev/ublk/vm-part1 2>/dev/null) == $'boot of one\nboot of two' ]] ||
-	fail "boots: $(debugfs -R 'cat /var/lib/boots' /dev/ublk/vm-part1)"
+qemu qemu-img convert -f qcow2 -O raw "$image" "$WORK/raw"
+dd if="$WORK/raw" of="$WORK/fs" bs=1M skip=1 count=636 conv=sparse status=none
+e2fsck -fn "$WORK/fs" >"$WORK/e2fsck" 2>&1 || fail "$(<"$WORK/e2fsck")"
+boots=$(debugfs -R 'cat /var/lib/boots' "$WORK/fs" 2>/dev/null)
+[[ $boots == $'boot of one\nboot of two' ]] || fail "boots: $boots"
