@@ -57,7 +57,7 @@ _show() {
 	local status=$? f
 	if ((status != 0 && status != 77)); then
 		for f in "$WORK"/*.out; do
-			[[ -e $f ]] && echo "--- $f" && cat "$f"
+			[[ -e $f ]] && echo "--- $f" && sed 's/^/  /' "$f"
 		done
 	fi
 }
