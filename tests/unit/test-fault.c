@@ -293,6 +293,20 @@ static void test_write_cache_is_announced(void **state)
 	faults_unwrap(f);
 }
 
+static void test_a_cache_wants_the_data(void **state)
+{
+	struct faults *f = *state;
+
+	f->limits.no_data = true;
+	faults_wrap(f);
+	assert_true(f->limits.no_data);
+	faults_unwrap(f);
+	f->conf.power_cut = true;
+	faults_wrap(f);
+	assert_false(f->limits.no_data);
+	faults_unwrap(f);
+}
+
 static void test_lying_flush_reaches_nothing(void **state)
 {
 	struct faults *f = *state;
@@ -399,6 +413,7 @@ int main(void)
 		TEST(test_short_transfers_change_no_data),
 		TEST(test_what_is_not_asked_for_changes_nothing),
 		TEST(test_write_cache_is_announced),
+		TEST(test_a_cache_wants_the_data),
 		TEST(test_lying_flush_reaches_nothing),
 		TEST(test_power_cut_over_a_file),
 		TEST(test_describe),
