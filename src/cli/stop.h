@@ -3,7 +3,7 @@
 /* Taking down a step of a stack. */
 #include <stdint.h>
 
-#include "cli/stack.h"
+#include "state/stack.h"
 
 #define STOP_REASON_BYTES 512
 

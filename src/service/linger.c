@@ -4,18 +4,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <fnmatch.h>
-#include <linux/major.h>
-#include <linux/raid/md_u.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/mount.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "service/held.h"
+#include "service/take-down.h"
 #include "state/holders.h"
 #include "state/state.h"
 #include "util/clock.h"
@@ -83,31 +80,6 @@ void linger_continue(pid_t server)
 		(int)server);
 }
 
-/* An array that nothing is mounted from. The kernel refuses if it is in use. */
-static void linger_stop_array(const char *kernel_name)
-{
-	AUTO_CLOSE int fd = -1;
-	char path[64];
-
-	snprintf(path, sizeof(path), "/dev/%.*s", (int)strcspn(kernel_name, " "), kernel_name);
-	fd = open(path, O_RDONLY | O_EXCL | O_CLOEXEC);
-	if (fd >= 0 && ioctl(fd, STOP_ARRAY, NULL) == 0)
-		log_info("stopped %s, which nobody uses any more", path);
-}
-
-/* What somebody kept systemd from unmounting may be free by now. The last mount is on top. */
-static void linger_take_down(const struct holders *h)
-{
-	for (size_t i = h->n; i-- > 0;) {
-		const struct holder *holder = &h->items[i];
-
-		if (holder->kind == HOLDER_MOUNT && umount2(holder->text, UMOUNT_NOFOLLOW) == 0)
-			log_info("unmounted %s, which nobody uses any more", holder->text);
-		else if (holder->kind == HOLDER_DEVICE && strncmp(holder->text, "md", 2) == 0)
-			linger_stop_array(holder->text);
-	}
-}
-
 /* In a process of its own: what does not answer would keep it for ever. True: all is written. */
 static bool linger_sync(void)
 {
@@ -149,16 +121,18 @@ void linger_deal(struct linger *l, const char *name, pid_t server)
 {
 	AUTO(holders_deinit) struct holders *h = &(struct holders){0};
 	struct state s = {0};
+	uint32_t dev_id;
 	int r;
 
 	r = state_read(name, &s);
-	if (r == 0)
-		r = holders_find(s.dev_id, h);
+	dev_id = s.dev_id;
 	state_deinit(&s);
+	if (r == 0)
+		r = holders_find(dev_id, h);
 	if (r < 0)
 		return; /* it is just going */
 	if (clock_now_ns() / 1000000 >= l->alone_ms + LINGER_HOLD_MS)
 		linger_give_up(l, h, server);
 	else
-		linger_take_down(h);
+		take_down(dev_id);
 }

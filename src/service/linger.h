@@ -38,7 +38,7 @@ void linger_continue(pid_t server);
  * @name:	of the device
  * @server:	the process that has the lock of the name, and is being stopped
  *
- * Logging. Unmounts what can be unmounted, and stops MD arrays. After LINGER_HOLD_MS it has all that was
+ * Logging. Takes down what stands upon the device and is free. After LINGER_HOLD_MS it has all that was
  * written brought to the backend, says who does not let go, and kills the server.
  */
 void linger_deal(struct linger *l, const char *name, pid_t server);

@@ -21,9 +21,9 @@
 
 static uint64_t now_ms;
 static const char *running; /* unit of the only job that runs; NULL: none does */
-static bool is_busy;        /* cannot be unmounted */
+static unsigned n_taken_down;
 static int signal_sent;
-static char unmounted[64], said[1024];
+static char said[1024];
 
 int __wrap_clock_gettime(clockid_t id, struct timespec *ts);
 int __wrap_clock_gettime(clockid_t id, struct timespec *ts)
@@ -59,15 +59,11 @@ int __wrap_state_read(const char *name, struct state *ret_s)
 	return 0;
 }
 
-int __wrap_umount2(const char *target, int flags);
-int __wrap_umount2(const char *target, int flags)
+void __wrap_take_down(uint32_t dev_id);
+void __wrap_take_down(uint32_t dev_id)
 {
-	if (is_busy) {
-		errno = EBUSY;
-		return -1;
-	}
-	snprintf(unmounted, sizeof(unmounted), "%s", target);
-	return 0;
+	assert_int_equal(dev_id, 3);
+	n_taken_down++;
 }
 
 int __wrap_kill(pid_t pid, int number);
@@ -87,9 +83,9 @@ static int setup(void **state)
 {
 	now_ms = 5000;
 	running = NULL;
-	is_busy = false;
+	n_taken_down = 0;
 	signal_sent = 0;
-	unmounted[0] = said[0] = '\0';
+	said[0] = '\0';
 	log_set_capture(said, sizeof(said));
 	return 0;
 }
@@ -120,13 +116,13 @@ static void test_nobody_is_hurried_while_units_end(void **state)
 	assert_false(linger_is_due(&l, LINGER_TICKS));
 }
 
-static void test_what_is_free_is_unmounted(void **state)
+static void test_what_is_free_is_taken_down(void **state)
 {
 	struct linger l = {0};
 
 	linger_look(&l, 0);
 	linger_deal(&l, "data", SERVER);
-	assert_string_equal(unmounted, "/srv/data");
+	assert_int_equal(n_taken_down, 1);
 	assert_int_equal(signal_sent, 0);
 }
 
@@ -134,16 +130,17 @@ static void test_who_holds_on_is_given_up(void **state)
 {
 	struct linger l = {0};
 
-	is_busy = true;
 	linger_look(&l, 0);
 	now_ms += LINGER_HOLD_MS - 1;
 	linger_look(&l, LINGER_TICKS);
 	linger_deal(&l, "data", SERVER);
 	assert_int_equal(signal_sent, 0);
+	assert_int_equal(n_taken_down, 1);
 	assert_string_equal(said, "");
 	now_ms++;
 	linger_deal(&l, "data", SERVER);
 	assert_int_equal(signal_sent, SIGKILL);
+	assert_int_equal(n_taken_down, 1);
 	assert_non_null(strstr(said, "still mounted on /srv/data"));
 	assert_non_null(strstr(said, "is on the disk"));
 	assert_true(l.gave_up && l.synced);
@@ -176,7 +173,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_nobody_is_hurried_while_units_end),
-		TEST(test_what_is_free_is_unmounted),
+		TEST(test_what_is_free_is_taken_down),
 		TEST(test_who_holds_on_is_given_up),
 		TEST(test_only_a_stopped_server_is_continued),
 	};

@@ -3,7 +3,7 @@
  * A /proc and a /sys in a directory, in which the numbers of devices are all that counts. /dev/null
  * stands for a node, as in test-holders.c.
  */
-#include "cli/stack.h"
+#include "state/stack.h"
 
 #include "golden.h"
 #include "tree-fixture.h"
@@ -41,6 +41,8 @@ static int teardown(void **state)
 	return system(command);
 }
 
+static bool with_parts;
+
 static void assert_stack(const char *name, const char *want)
 {
 	AUTO(stack_deinit) struct stack *st = &(struct stack){0};
@@ -48,7 +50,8 @@ static void assert_stack(const char *name, const char *want)
 				    .sys = sys,
 				    .node_type = S_IFCHR,
 				    .ublks = ublks,
-				    .n_ublks = ARRAY_SIZE(ublks)};
+				    .n_ublks = ARRAY_SIZE(ublks),
+				    .parts = with_parts};
 	char text[2048] = "";
 
 	assert_int_equal(stack_find(&from, name, st), 0);
@@ -139,6 +142,16 @@ static void test_stacked(void **state)
 		     "close encrypted volume my-secret [systemd-cryptsetup@my\\x2dsecret.service]\n"
 		     "stop array md0 []\n"
 		     "stop ublk device data [ublk@data.service]\n");
+	with_parts = true;
+	assert_stack("data",
+		     "unmount /top [top.mount]\n"
+		     "remove mapped device plain []\n"
+		     "deactivate logical volume vg-thin []\n"
+		     "remove mapped device vg-pool-tpool []\n"
+		     "close encrypted volume my-secret [systemd-cryptsetup@my\\x2dsecret.service]\n"
+		     "stop array md0 []\n"
+		     "stop ublk device data [ublk@data.service]\n");
+	with_parts = false;
 }
 
 /* Two legs of an array are taken down once. */

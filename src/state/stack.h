@@ -5,6 +5,7 @@
  * device-mapper, md, loop, and ublk devices whose images lie there. From /proc and /sys; nothing is
  * changed and no device touched.
  */
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -48,6 +49,7 @@ struct stack_source {
 	mode_t node_type; /* S_IFBLK; tests have no block devices */
 	const struct stack_ublk *ublks;
 	size_t n_ublks;
+	bool parts; /* of logical volumes, too, each as a STACK_DM: for who does not use LVM's tools */
 };
 
 /**

@@ -4,7 +4,7 @@
  * are compared by number. A mount is followed by what it holds: mounts below it, swap files, and loop
  * and ublk devices with an image in it.
  */
-#include "cli/stack.h"
+#include "state/stack.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
@@ -319,8 +319,10 @@ static int walk_add_dm(struct walk *w, const char *name, const char *uuid)
 	char *unit = NULL;
 	int r;
 
-	if (strncmp(uuid, "LVM-", 4) == 0) /* parts of a volume go with it */
-		return strlen(uuid) > LVM_UUID_LEN ? 0 : walk_add(w, STACK_LVM, strdup(name), NULL);
+	if (strncmp(uuid, "LVM-", 4) == 0 && strlen(uuid) <= LVM_UUID_LEN)
+		return walk_add(w, STACK_LVM, strdup(name), NULL);
+	if (strncmp(uuid, "LVM-", 4) == 0)
+		return w->from->parts ? walk_add(w, STACK_DM, strdup(name), NULL) : 0;
 	if (strncmp(uuid, "CRYPT-", 6) != 0)
 		return walk_add(w, STACK_DM, strdup(name), NULL);
 	if (asprintf(&path, "/%s", name) < 0) {
