@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <fnmatch.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,6 +23,7 @@
 #include "util/systemd.h"
 
 #define LINGER_SYNC_MS 15000
+#define LINGER_TAKE_MS 1000 /* then the other devices are looked after meanwhile */
 #define LINGER_STEP_NS 100000000L
 
 /* Units whose jobs do not count: our own, and those that only stand for others. */
@@ -99,6 +101,50 @@ static bool linger_sync(void)
 	return false;
 }
 
+/* What the one who takes down has done. False: it is still at it. */
+static bool linger_has_taken_down(struct linger *l, int within_ms)
+{
+	struct pollfd end = {.fd = l->taker_fd}; /* hangs up when the other side has gone */
+	char text[4096], *rest = NULL;
+	ssize_t n;
+
+	if (poll(&end, 1, within_ms) <= 0)
+		return false;
+	(void)waitpid(l->taker, NULL, 0);
+	n = read(l->taker_fd, text, sizeof(text) - 1);
+	text[MAX(n, 0)] = '\0';
+	for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
+		log_info("%s, which nobody uses any more", line);
+	close(l->taker_fd);
+	l->taker = 0;
+	return true;
+}
+
+/*
+ * What somebody kept systemd from taking down may be free by now. In a process of its own, as above, and one at
+ * a time, for all devices.
+ */
+static void linger_take_down(struct linger *l, uint32_t dev_id)
+{
+	int fds[2];
+
+	if (l->taker > 0 && !linger_has_taken_down(l, 0))
+		return;
+	if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0)
+		return;
+	l->taker = fork();
+	if (l->taker == 0) {
+		take_down(dev_id, fds[1]);
+		_exit(0);
+	}
+	close(fds[1]);
+	l->taker_fd = fds[0];
+	if (l->taker > 0)
+		(void)linger_has_taken_down(l, LINGER_TAKE_MS);
+	else
+		close(fds[0]);
+}
+
 static void linger_give_up(struct linger *l, const struct holders *h, pid_t server)
 {
 	char text[HELD_TEXT_BYTES];
@@ -127,12 +173,10 @@ void linger_deal(struct linger *l, const char *name, pid_t server)
 	r = state_read(name, &s);
 	dev_id = s.dev_id;
 	state_deinit(&s);
-	if (r == 0)
-		r = holders_find(dev_id, h);
 	if (r < 0)
 		return; /* it is just going */
-	if (clock_now_ns() / 1000000 >= l->alone_ms + LINGER_HOLD_MS)
+	if (clock_now_ns() / 1000000 < l->alone_ms + LINGER_HOLD_MS)
+		linger_take_down(l, dev_id);
+	else if (holders_find(dev_id, h) == 0)
 		linger_give_up(l, h, server);
-	else
-		take_down(dev_id);
 }

@@ -16,6 +16,8 @@ struct linger {
 		alone_ms; /* CLOCK_MONOTONIC: since when only our servers are being stopped; 0: others are, too */
 	bool gave_up;
 	bool synced; /* and all was written by then */
+	pid_t taker; /* the process that takes down what is free; 0: none does */
+	int taker_fd;
 };
 
 /* Of the caller's ticks, every one of these is for us. */

@@ -14,7 +14,6 @@
 
 #include "state/stack.h"
 #include "util/fd.h"
-#include "util/log.h"
 
 static int take_mount(const char *where)
 {
@@ -34,22 +33,24 @@ static int take_open(const char *name, int flags)
 	return fd < 0 ? -errno : fd;
 }
 
-static int take_array(const char *name)
+/* Of a disk that is open nowhere else. */
+static int take_disk(const char *name, unsigned long request)
 {
 	AUTO_CLOSE int fd = take_open(name, O_RDONLY | O_EXCL);
 
 	if (fd < 0)
 		return fd;
-	return ioctl(fd, STOP_ARRAY, NULL) < 0 ? -errno : 0;
+	return ioctl(fd, request, NULL) < 0 ? -errno : 0;
+}
+
+static int take_array(const char *name)
+{
+	return take_disk(name, STOP_ARRAY);
 }
 
 static int take_loop(const char *name)
 {
-	AUTO_CLOSE int fd = take_open(name, O_RDONLY | O_EXCL);
-
-	if (fd < 0)
-		return fd;
-	return ioctl(fd, LOOP_CLR_FD, 0) < 0 ? -errno : 0;
+	return take_disk(name, LOOP_CLR_FD);
 }
 
 static int take_volume(const char *name)
@@ -68,7 +69,7 @@ static int take_volume(const char *name)
 	return ioctl(fd, DM_DEV_REMOVE, &dm) < 0 ? -errno : 0;
 }
 
-void take_down(uint32_t dev_id)
+void take_down(uint32_t dev_id, int fd)
 {
 	static const struct {
 		int (*take)(const char *object);
@@ -99,7 +100,6 @@ void take_down(uint32_t dev_id)
 		const struct stack_step *s = &st->steps[i];
 
 		if (kinds[s->kind].take && kinds[s->kind].take(s->object) == 0)
-			log_info("%s%s, which nobody uses any more", kinds[s->kind].done,
-				 s->object);
+			(void)dprintf(fd, "%s%s\n", kinds[s->kind].done, s->object);
 	}
 }

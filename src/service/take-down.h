@@ -8,9 +8,10 @@
 
 /**
  * take_down() - what stands upon /dev/ublkb@dev_id and is free
+ * @fd:	where each that goes is told in a line, "unmounted /srv/data"
  *
- * One step of each kind after the other, from the top: mounts, but the root; volumes of device-mapper,
- * MD arrays and loop devices. The kernel refuses what is in use, which stays, with all below it. Each that
- * goes is logged; else silent. Not to be called while units are stopped that do the same.
+ * From the top: mounts, but for the root; volumes of device-mapper, MD arrays and loop devices. The kernel refuses
+ * what is in use, which stays, and so does all below it. Silent. It may wait for ever for what does not answer,
+ * so it is for a process of its own; and not for a time at which units do the same.
  */
-void take_down(uint32_t dev_id);
+void take_down(uint32_t dev_id, int fd);

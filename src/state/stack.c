@@ -319,10 +319,13 @@ static int walk_add_dm(struct walk *w, const char *name, const char *uuid)
 	char *unit = NULL;
 	int r;
 
-	if (strncmp(uuid, "LVM-", 4) == 0 && strlen(uuid) <= LVM_UUID_LEN)
-		return walk_add(w, STACK_LVM, strdup(name), NULL);
-	if (strncmp(uuid, "LVM-", 4) == 0)
-		return w->from->parts ? walk_add(w, STACK_DM, strdup(name), NULL) : 0;
+	if (strncmp(uuid, "LVM-", 4) == 0) {
+		const bool part = strlen(uuid) > LVM_UUID_LEN;
+
+		if (part && !w->from->parts)
+			return 0;
+		return walk_add(w, part ? STACK_DM : STACK_LVM, strdup(name), NULL);
+	}
 	if (strncmp(uuid, "CRYPT-", 6) != 0)
 		return walk_add(w, STACK_DM, strdup(name), NULL);
 	if (asprintf(&path, "/%s", name) < 0) {

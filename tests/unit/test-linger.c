@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -20,8 +21,9 @@
 #define SERVER 4711
 
 static uint64_t now_ms;
-static const char *running; /* unit of the only job that runs; NULL: none does */
-static unsigned n_taken_down;
+static const char *running;    /* unit of the only job that runs; NULL: none does */
+static unsigned *n_taken_down; /* by other processes */
+static bool never_ends;
 static int signal_sent;
 static char said[1024];
 
@@ -59,11 +61,15 @@ int __wrap_state_read(const char *name, struct state *ret_s)
 	return 0;
 }
 
-void __wrap_take_down(uint32_t dev_id);
-void __wrap_take_down(uint32_t dev_id)
+void __wrap_take_down(uint32_t dev_id, int fd);
+void __wrap_take_down(uint32_t dev_id, int fd)
 {
-	assert_int_equal(dev_id, 3);
-	n_taken_down++;
+	if (dev_id != 3)
+		_exit(1);
+	++*n_taken_down;
+	if (never_ends)
+		pause();
+	dprintf(fd, "unmounted /srv/data\n");
 }
 
 int __wrap_kill(pid_t pid, int number);
@@ -83,7 +89,8 @@ static int setup(void **state)
 {
 	now_ms = 5000;
 	running = NULL;
-	n_taken_down = 0;
+	*n_taken_down = 0;
+	never_ends = false;
 	signal_sent = 0;
 	said[0] = '\0';
 	log_set_capture(said, sizeof(said));
@@ -122,8 +129,30 @@ static void test_what_is_free_is_taken_down(void **state)
 
 	linger_look(&l, 0);
 	linger_deal(&l, "data", SERVER);
-	assert_int_equal(n_taken_down, 1);
+	assert_int_equal(*n_taken_down, 1);
 	assert_int_equal(signal_sent, 0);
+}
+
+/* What does not answer when it is taken down keeps nobody from going on, and nothing else is begun. */
+static void test_who_takes_down_may_wait_for_ever(void **state)
+{
+	struct linger l = {0};
+	pid_t taker;
+
+	never_ends = true;
+	linger_look(&l, 0);
+	linger_deal(&l, "data", SERVER);
+	taker = l.taker;
+	assert_true(taker > 0);
+	linger_deal(&l, "data", SERVER);
+	assert_int_equal(l.taker, taker);
+	assert_int_equal(*n_taken_down, 1);
+	now_ms += LINGER_HOLD_MS;
+	linger_deal(&l, "data", SERVER);
+	assert_int_equal(signal_sent, SIGKILL);
+	syscall(SYS_kill, taker, SIGKILL);
+	assert_int_equal(waitpid(taker, NULL, 0), taker);
+	close(l.taker_fd);
 }
 
 static void test_who_holds_on_is_given_up(void **state)
@@ -135,12 +164,12 @@ static void test_who_holds_on_is_given_up(void **state)
 	linger_look(&l, LINGER_TICKS);
 	linger_deal(&l, "data", SERVER);
 	assert_int_equal(signal_sent, 0);
-	assert_int_equal(n_taken_down, 1);
+	assert_int_equal(*n_taken_down, 1);
 	assert_string_equal(said, "");
 	now_ms++;
 	linger_deal(&l, "data", SERVER);
 	assert_int_equal(signal_sent, SIGKILL);
-	assert_int_equal(n_taken_down, 1);
+	assert_int_equal(*n_taken_down, 1);
 	assert_non_null(strstr(said, "still mounted on /srv/data"));
 	assert_non_null(strstr(said, "is on the disk"));
 	assert_true(l.gave_up && l.synced);
@@ -174,9 +203,12 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_nobody_is_hurried_while_units_end),
 		TEST(test_what_is_free_is_taken_down),
+		TEST(test_who_takes_down_may_wait_for_ever),
 		TEST(test_who_holds_on_is_given_up),
 		TEST(test_only_a_stopped_server_is_continued),
 	};
 
+	n_taken_down = mmap(NULL, sizeof(*n_taken_down), PROT_READ | PROT_WRITE,
+			    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

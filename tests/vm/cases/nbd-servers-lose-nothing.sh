@@ -47,6 +47,9 @@ begin_key() {
 		--object tls-creds-psk,id=tls0,endpoint=server,dir="$WORK/keys" --tls-creds tls0 "$WORK/key.qcow2" \
 		>>"$WORK/key.log" 2>&1 9<&- &
 }
+# nbd-server searches for a prime number (gnutls_dh_params_generate2) before it accepts: 0.1 to 0.9 s on a real
+# machine, and by bad luck minutes on an emulated one
+declare -A patience=([certificate]=60 [clear]=400 [key]=60)
 declare -A program=([certificate]=nbdkit [clear]=nbd-server [key]=qemu-nbd)
 # to_server NAME SIGNAL: to each of its processes
 to_server() { pkill -"$2" -x "${program[$1]}" || true; }
@@ -96,9 +99,7 @@ for ((i = 0; i < rounds; i++)); do
 		2)
 			pid=$(unit_has "ublk@$name.service" MainPID)
 			kill -KILL "$pid"
-			# nbd-server searches for a prime number (gnutls_dh_params_generate2) before it accepts: 0.1 to 0.9 s on a
-			# real machine, and by bad luck minutes on an emulated one
-			wait_until 400 is_back "ublk@$name.service" "$pid" ||
+			wait_until "${patience[$name]}" is_back "ublk@$name.service" "$pid" ||
 				fail "$(journalctl -q -b -o short-monotonic -u "ublk@$name.service" | tail -n 30) $(systemctl status "ublk@$name.service") $(tail -n 20 "$WORK/$name.log")"
 			;;
 		esac
