@@ -41,7 +41,7 @@ static bool stop_has_unit(const struct stack_step *s)
 
 const char *stop_means(const struct stack_step *s, char *buf, size_t size)
 {
-	const char *words[STACK_COMMAND_MAX];
+	const char *words[STOP_COMMAND_MAX];
 	char object[STOP_REASON_BYTES];
 	size_t len = 0;
 
@@ -50,7 +50,7 @@ const char *stop_means(const struct stack_step *s, char *buf, size_t size)
 		snprintf(buf, size, "%s", s->unit);
 		return buf;
 	}
-	if (stack_command(s, words, object, sizeof(object)) < 0)
+	if (stop_command(s, words, object, sizeof(object)) < 0)
 		return buf;
 	for (size_t i = 0; words[i] && len < size; i++)
 		len += (size_t)snprintf(buf + len, size - len, "%s%s", i ? " " : "", words[i]);
@@ -72,14 +72,14 @@ static const char *stop_last_line(int fd, char *buf, size_t size)
 
 static void stop_run_tool(const struct stack_step *s, struct stop_result *ret)
 {
-	const char *words[STACK_COMMAND_MAX];
+	const char *words[STOP_COMMAND_MAX];
 	char object[STOP_REASON_BYTES], said[STOP_REASON_BYTES / 2];
 	AUTO_CLOSE int fd = memfd_create("said", MFD_CLOEXEC);
 	posix_spawn_file_actions_t actions;
 	int status = 0, r;
 	pid_t pid;
 
-	if (stack_command(s, words, object, sizeof(object)) < 0) {
+	if (stop_command(s, words, object, sizeof(object)) < 0) {
 		stop_fail(ret, 1, "there is no tool for it that ublkctl knows; stop it by hand");
 		return;
 	}

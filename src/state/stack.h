@@ -66,10 +66,3 @@ DEFINE_AUTO(struct stack *, stack_deinit);
 
 /* "unmount", "swap off", ... what is done to an object of that kind */
 const char *stack_verb(enum stack_kind kind);
-
-#define STACK_COMMAND_MAX 6
-
-/* The tool of the layer for what has no unit: words for exec, NULL behind the last. They lie in the
- * step and in buf. 0; -EOPNOTSUPP: there is none. */
-int stack_command(const struct stack_step *s, const char *ret[static STACK_COMMAND_MAX], char *buf,
-		  size_t size);

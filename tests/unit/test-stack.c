@@ -178,21 +178,6 @@ static void test_swap_on_node(void **state)
 			     "stop ublk device data [ublk@data.service]\n");
 }
 
-static void test_command(void **state)
-{
-	const char *words[STACK_COMMAND_MAX];
-	struct stack_step lv = {.kind = STACK_LVM, .object = (char *)"vg-thin"};
-	struct stack_step other = {.kind = STACK_OTHER, .object = (char *)"drbd0"};
-	char buf[64], small[8];
-
-	assert_int_equal(stack_command(&lv, words, buf, sizeof(buf)), 0);
-	assert_string_equal(words[0], "lvchange");
-	assert_string_equal(words[3], "/dev/mapper/vg-thin");
-	assert_null(words[4]);
-	assert_int_equal(stack_command(&lv, words, small, sizeof(small)), -ENAMETOOLONG);
-	assert_int_equal(stack_command(&other, words, buf, sizeof(buf)), -EOPNOTSUPP);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -203,7 +188,6 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_stacked, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_array_of_two, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_swap_on_node, setup, teardown),
-		cmocka_unit_test(test_command),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
