@@ -187,13 +187,17 @@ static void nbd_link_lose(struct nbd_link *l, enum nbd_trouble trouble, int erro
 	nbd_link_arm_watch(l);
 }
 
-/* For the library and for the server this connection has the size that it began with. */
-static bool nbd_link_is_too_small(struct nbd_link *l, const struct nbd_request *req)
+/*
+ * For the library and for the server this connection has the size that it began with. And the library
+ * may wait for an answer where there is nothing to answer: TLS has had something to say for itself.
+ */
+static bool nbd_link_needs_another(struct nbd_link *l, const struct nbd_request *req)
 {
 	const struct io *io = req->io;
 
 	/* A FLUSH has no place, though the kernel may give it one. */
 	l->renews |= io->op != IO_FLUSH && io->offset_bytes + io->len_bytes > l->size_bytes;
+	l->renews |= l->n_sent == 0 && nbd_lib.aio_is_ready(l->h) != 1;
 	return l->renews;
 }
 
@@ -201,7 +205,7 @@ static void nbd_link_send(struct nbd_link *l, struct nbd_request *req)
 {
 	int r;
 
-	if (nbd_link_is_too_small(l, req) || nbd_link_holds(l, req))
+	if (nbd_link_needs_another(l, req) || nbd_link_holds(l, req))
 		return;
 	if (l->n_sent == 0)
 		l->heard_ns = clock_now_ns();
@@ -355,10 +359,17 @@ static void nbd_link_settle(struct nbd_link *l)
 		nbd_link_arm(l);
 }
 
-/* More answers may be there. Asked for one in vain, libnbd 1.14 forgets a request that it was sending. */
-static bool nbd_link_may_read(const struct nbd_link *l)
+/*
+ * Asked for an answer in vain, libnbd (1.14 to 1.22) waits for one, whatever else there is: it sends no
+ * new request, and nothing more of one that it was sending. So it is asked only when there is something
+ * to read. An event is no proof of that: who sends to a unix socket wakes up its peer when that may have
+ * read it already.
+ */
+static bool nbd_link_is_readable(const struct nbd_link *l)
 {
-	return nbd_lib.aio_get_direction(l->h) == LIBNBD_AIO_DIRECTION_READ;
+	struct pollfd p = {.fd = nbd_lib.aio_get_fd(l->h), .events = POLLIN};
+
+	return poll(&p, 1, 0) != 0;
 }
 
 /* As much as there is, which the next look at the socket would bring anyhow. */
@@ -367,11 +378,15 @@ static void nbd_link_serve(struct nbd_link *l, bool readable, bool writable)
 	const unsigned first = l->n_answers;
 	unsigned before;
 
+	if (readable && !nbd_link_is_readable(l)) {
+		nbd_link_settle(l);
+		return;
+	}
 	do {
 		before = l->n_answers;
 		(void)nbd_server_notify(l->h, readable, writable);
 	} while (readable && l->n_answers != before && l->n_answers - first < l->n_sent &&
-		 nbd_link_may_read(l));
+		 nbd_link_is_readable(l));
 	l->heard_ns = clock_now_ns();
 	nbd_link_settle(l);
 }
@@ -499,7 +514,7 @@ struct nbd_handle *nbd_link_free(struct nbd_link *l)
 
 	if (l->n_sent > 0 || clock_now_ns() < l->fence_until_ns)
 		atomic_store(&l->b->unsettled, true);
-	if (l->state != NBD_LINK_UP || l->n_sent > 0)
+	if (l->state != NBD_LINK_UP || l->n_sent > 0 || nbd_lib.aio_is_ready(h) != 1)
 		h = nbd_server_leave(h);
 	free(l->check_buf);
 	free(l);

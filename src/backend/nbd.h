@@ -140,7 +140,7 @@ struct nbd_link {
 	struct nbd_handle *h; /* not while WAITING */
 	enum nbd_link_state state;
 	uint64_t size_bytes; /* of the disk when this connection began */
-	bool renews;  /* it goes when nothing is on its way, for one that knows the new size */
+	bool renews;  /* it goes when nothing is on its way, for one that serves */
 	bool gave_up; /* requests fail until it is up again */
 	struct queue_event readable, writable, retry, watch, fence;
 	bool lost_change;        /* one was sent, and ends without an answer */

@@ -2,6 +2,7 @@
 /* Type=nbd, with the servers that there are: what requests do, and what becomes of them without one. */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <spawn.h>
@@ -421,6 +422,75 @@ static void test_frozen_server_is_waited_for(void **state)
 	assert_int_equal(f->q.n_reconnects, 0);
 }
 
+/* The kernel says that there is something to read, and there is not. */
+static void wake_for_nothing(struct fixture *f)
+{
+	struct nbd_link *l = f->q.ctx;
+
+	f->q.ops->on_event(l, &l->readable, POLLIN);
+}
+
+static void test_a_wake_up_for_nothing_keeps_nothing_from_being_sent(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f, FILE_LINE);
+	wake_for_nothing(f);
+	fake_queue_fill(&f->q, 0, BLOCK_BYTES, f->buf, 0x61);
+	freeze_server(f);
+	/* Some of it is on its way, one has been sent in part, and the rest has not. */
+	submit_large(f, IO_WRITE, 0x62);
+	fake_queue_look(&f->q, 0);
+	wake_for_nothing(f);
+	assert_int_equal(f->q.n_inflight, N_BLOCKS);
+	kill(f->server, SIGCONT);
+	fake_blocks_end(&f->blocks, &f->q, 0);
+	fake_queue_expect(&f->q, 0, BUF_BYTES, f->buf, 0x62);
+	assert_int_equal(f->q.n_reconnects, 0);
+}
+
+static void test_a_request_does_not_wait_for_the_answer_of_another(void **state)
+{
+	struct fixture *f = *state;
+	struct fake_io slow = {
+		.io = {.op = IO_DISCARD, .offset_bytes = SIZE_BYTES / 2, .len_bytes = 65536},
+	};
+
+	start(f, NBDKIT "--filter=delay file @image delay-trim=1000ms");
+	for (int i = 0; i < 3; i++) {
+		fake_queue_submit(&f->q, &slow);
+		wake_for_nothing(f);
+		for (int op = IO_READ; op <= IO_WRITE; op++) {
+			fake_blocks_submit(&f->blocks, &f->q, (enum io_op)op, 0x64 + i);
+			while (f->q.n_inflight > 1 && !slow.done)
+				fake_queue_look(&f->q, 1);
+		}
+		assert_false(slow.done);
+		fake_queue_run(&f->q);
+		assert_int_equal(slow.res, 0);
+	}
+}
+
+/* As with a word of TLS that is no answer, which it reads and says nothing of. */
+static void test_a_connection_that_waits_for_no_answer_is_renewed(void **state)
+{
+	struct fixture *f = *state;
+	struct nbd_link *l;
+
+	start(f, FILE_LINE);
+	fake_queue_fill(&f->q, 0, BLOCK_BYTES, f->buf, 0x68);
+	l = f->q.ctx;
+	assert_int_equal(nbd_lib.aio_notify_read(l->h), 0);
+	assert_int_not_equal(nbd_lib.aio_is_ready(l->h), 1);
+	fake_queue_expect(&f->q, 0, BLOCK_BYTES, f->buf, 0x68);
+	assert_int_equal(f->q.n_reconnects, 1);
+	/* The last flush is not given to such a one either. */
+	assert_int_equal(nbd_lib.aio_notify_read(l->h), 0);
+	fake_queue_stop(&f->q);
+	assert_int_equal(nbd_backend.flush(f->b), 0);
+	f->b = nbd_backend.close(f->b);
+}
+
 static void test_requests_fail_after_the_timeout(void **state)
 {
 	struct fixture *f = *state;
@@ -713,6 +783,9 @@ int main(void)
 		TEST(test_killed_server_loses_nothing),
 		TEST(test_servers_come_and_go_under_load),
 		TEST(test_frozen_server_is_waited_for),
+		TEST(test_a_wake_up_for_nothing_keeps_nothing_from_being_sent),
+		TEST(test_a_request_does_not_wait_for_the_answer_of_another),
+		TEST(test_a_connection_that_waits_for_no_answer_is_renewed),
 		TEST(test_requests_fail_after_the_timeout),
 		TEST(test_another_server_is_refused),
 		TEST(test_a_disk_grows),
