@@ -7,6 +7,9 @@ set -euo pipefail
 : "${WORK:?}" "${VM_LIB:?}"
 cd "$WORK"
 
+# shellcheck source=tests/vm/lib/look.sh
+. "$VM_LIB/look.sh"
+
 skip() {
 	echo "skipped: $*"
 	exit 77
@@ -30,6 +33,11 @@ _run_at_exit() {
 	local -a lines
 	trap - EXIT ERR
 	set +e
+	# before what hangs is ended with the rest; of a case that took too long, the runner looks when it is gone
+	if ((status != 0 && status != 77 && status != 143)); then
+		: >"$WORK/.looked"
+		look >&2
+	fi
 	mapfile -t lines < <(tac "$_undo")
 	for line in "${lines[@]}"; do
 		eval "$line"

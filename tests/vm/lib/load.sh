@@ -20,7 +20,7 @@ torture_begin() {
 # torture_end: nothing was wrong, and there was something to see
 torture_end() {
 	kill -TERM "$torture"
-	wait_until 120 is_gone "$torture" || fail "torture hangs"
+	wait_until 120 is_gone "$torture" || fail "torture hangs: $(requests_under_way)"
 	wait "$torture" || fail "torture: $(cat torture.out torture.err)"
 	echo "figure: torture: $(<torture.out)"
 	jq -e '.mismatches == 0 and .errors == 0 and .checked_blocks > 1000' torture.out >/dev/null
@@ -48,7 +48,7 @@ _fio_rounds() {
 
 fio_end() {
 	touch fio.enough
-	wait_until 120 is_gone "$fio" || fail "fio hangs: $(<fio.log)"
+	wait_until 120 is_gone "$fio" || fail "fio hangs: $(requests_under_way) $(<fio.log)"
 	wait "$fio" || fail "fio: $(<fio.log)"
 	echo "figure: fio has written and verified $(<fio.rounds) times"
 }
@@ -70,7 +70,7 @@ event() { echo "$1" >&6; }
 # pauses_end WHAT N: there were N events and no errors
 pauses_end() {
 	echo end >&6
-	wait_until 60 is_gone "$pauses" || fail "pauses hangs"
+	wait_until 60 is_gone "$pauses" || fail "pauses hangs: $(requests_under_way)"
 	exec 6>&-
 	wait "$pauses" || fail "pauses: $(cat pauses.out pauses.err)"
 	echo "figure: pause of $1: $(tail -n 1 pauses.out)"
