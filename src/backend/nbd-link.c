@@ -14,6 +14,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 
 #include "backend/nbd.h"
 #include "util/clock.h"
@@ -23,6 +24,7 @@
 #define NBD_TRY_NS           (10 * NBD_NS_PER_S)
 #define NBD_WATCH_NS         NBD_NS_PER_S
 #define NBD_SETTLE_NS        (NBD_NS_PER_S / 200)
+#define NBD_REPLY_BYTES      16 /* of a simple reply, without the data of a READ */
 
 static void nbd_link_settle(struct nbd_link *l);
 static void nbd_link_renew(struct nbd_link *l);
@@ -49,6 +51,9 @@ static int nbd_link_on_answer(void *arg, int *error)
 	struct nbd_link *l = req->link;
 
 	req->error = *error;
+	l->answered_bytes += NBD_REPLY_BYTES;
+	if (req->io->op == IO_READ && *error == 0)
+		l->answered_bytes += req->io->len_bytes;
 	req->next = l->answers;
 	l->answers = req;
 	l->n_answers++;
@@ -359,34 +364,53 @@ static void nbd_link_settle(struct nbd_link *l)
 		nbd_link_arm(l);
 }
 
-/*
- * Asked for an answer in vain, libnbd (1.14 to 1.22) waits for one, whatever else there is: it sends no
- * new request, and nothing more of one that it was sending. So it is asked only when there is something
- * to read. An event is no proof of that: who sends to a unix socket wakes up its peer when that may have
- * read it already.
- */
-static bool nbd_link_is_readable(const struct nbd_link *l)
+/* 0 also if there is an end or an error to read, and of sockets that do not tell. */
+static unsigned nbd_link_count_bytes(const struct nbd_link *l)
+{
+	int n = 0;
+
+	return ioctl(nbd_lib.aio_get_fd(l->h), FIONREAD, &n) == 0 ? (unsigned)n : 0;
+}
+
+static bool nbd_link_polls_readable(const struct nbd_link *l)
 {
 	struct pollfd p = {.fd = nbd_lib.aio_get_fd(l->h), .events = POLLIN};
 
 	return poll(&p, 1, 0) != 0;
 }
 
-/* As much as there is, which the next look at the socket would bring anyhow. */
+/* Of @n_bytes something is left, or more has come. What is counted is less than other answers than
+ * simple ones have. */
+static bool nbd_link_has_more(const struct nbd_link *l, unsigned n_bytes)
+{
+	const bool simple = !l->b->structured && !l->b->tls.on;
+
+	return (simple && l->answered_bytes < n_bytes) || nbd_link_count_bytes(l) > 0;
+}
+
+/*
+ * All answers that are there, which the next look at the socket would bring anyhow.
+ *
+ * Asked for an answer in vain, libnbd (1.14 to 1.22) waits for one, whatever else there is: it sends no
+ * new request, and nothing more of one that it was sending. So it is asked only when there is something
+ * to read. An event is no proof of that: who sends to a unix socket wakes up its peer when that may have
+ * read it already.
+ */
 static void nbd_link_serve(struct nbd_link *l, bool readable, bool writable)
 {
 	const unsigned first = l->n_answers;
-	unsigned before;
+	unsigned before, n_bytes = 0;
 
-	if (readable && !nbd_link_is_readable(l)) {
-		nbd_link_settle(l);
-		return;
+	if (readable) {
+		n_bytes = nbd_link_count_bytes(l);
+		readable = n_bytes > 0 || nbd_link_polls_readable(l);
 	}
+	l->answered_bytes = 0;
 	do {
 		before = l->n_answers;
 		(void)nbd_server_notify(l->h, readable, writable);
 	} while (readable && l->n_answers != before && l->n_answers - first < l->n_sent &&
-		 nbd_link_is_readable(l));
+		 nbd_link_has_more(l, n_bytes));
 	l->heard_ns = clock_now_ns();
 	nbd_link_settle(l);
 }

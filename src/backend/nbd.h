@@ -140,13 +140,14 @@ struct nbd_link {
 	struct nbd_handle *h; /* not while WAITING */
 	enum nbd_link_state state;
 	uint64_t size_bytes; /* of the disk when this connection began */
-	bool renews;  /* it goes when nothing is on its way, for one that serves */
-	bool gave_up; /* requests fail until it is up again */
+	bool renews;         /* it goes when nothing is on its way, for one that serves */
+	bool gave_up;        /* requests fail until it is up again */
 	struct queue_event readable, writable, retry, watch, fence;
 	bool lost_change;        /* one was sent, and ends without an answer */
 	uint64_t fence_until_ns; /* no change is sent before; 0: none */
 	unsigned n_sent;
-	unsigned n_answers; /* ever */
+	unsigned n_answers;      /* ever */
+	uint64_t answered_bytes; /* of those of this look at the socket */
 	struct nbd_request *answers;
 	uint64_t heard_ns; /* last sign of life while something was asked */
 	uint64_t retry_ns; /* when to try again; the end of a try that does not end */
