@@ -6,11 +6,11 @@ nbd_socket=$WORK/nbd.sock
 
 # nbd_serve ARGUMENT...: nbdkit with these, on $nbd_socket. Sets $nbd, its process.
 nbd_serve() {
-	[[ -e $WORK/nbd.pid ]] || at_exit nbd_end
+	[[ -e $WORK/nbdkit.pid ]] || at_exit nbd_end
 	rm -f "$nbd_socket"
 	nbdkit -f -U "$nbd_socket" "$@" >>"$WORK/nbdkit.log" 2>&1 9<&- &
 	nbd=$!
-	echo "$nbd" >"$WORK/nbd.pid"
+	echo "$nbd" >"$WORK/nbdkit.pid"
 	wait_until 20 test -S "$nbd_socket" || fail "no nbdkit: $(<"$WORK/nbdkit.log")"
 }
 
@@ -20,7 +20,7 @@ nbd_kill() {
 	{ wait "$nbd"; } 2>/dev/null || true
 }
 
-nbd_end() { kill -KILL "$(<"$WORK/nbd.pid")" 2>/dev/null || true; }
+nbd_end() { kill -KILL "$(<"$WORK/nbdkit.pid")" 2>/dev/null || true; }
 
 # define_nbd NAME QUEUES DEPTH [LINE...]: $WORK/NAME.conf; lines of [Backend] and of further sections follow
 define_nbd() {
