@@ -13,7 +13,7 @@ truncate -s 16M fs/nbd.img
 begin() {
 	nbdkit -f --vsock -p 10809 file fs/nbd.img >>nbdkit.log 2>&1 9<&- &
 	nbd=$!
-	echo "$nbd" >nbd.pid
+	echo "$nbd" >nbdkit.pid
 }
 at_exit nbd_end
 begin

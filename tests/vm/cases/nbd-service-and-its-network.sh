@@ -6,9 +6,9 @@
 nbd_begin() {
 	nbdkit -f -p 10810 -i 127.0.0.1 file "$WORK/nbd.img" >>"$WORK/nbdkit.log" 2>&1 9<&- &
 	nbd=$!
-	echo "$nbd" >"$WORK/nbd.pid"
+	echo "$nbd" >"$WORK/nbdkit.pid"
 }
-nbd_end() { kill -KILL "$(<"$WORK/nbd.pid")" 2>/dev/null || true; }
+nbd_end() { kill -KILL "$(<"$WORK/nbdkit.pid")" 2>/dev/null || true; }
 said() { journalctl -q -b -o cat -u ublk@net.service | grep -qF "$1"; }
 status_has() { [[ $(systemctl show -P StatusText ublk@net.service) == *"$1"* ]]; }
 truncate -s 32M "$WORK/nbd.img"
