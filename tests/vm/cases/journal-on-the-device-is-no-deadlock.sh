@@ -26,7 +26,7 @@ at_exit systemctl restart systemd-journald.service
 at_exit eval "rm -r /run/systemd/journald.conf.d /run/systemd/system/$unit.d; systemctl daemon-reload"
 printf '[Journal]\nStorage=persistent\nSyncIntervalSec=1s\n' >/run/systemd/journald.conf.d/zz.conf
 # time for everything to fill up, before there is a server
-printf '[Unit]\nStartLimitIntervalSec=0\n[Service]\nRestartSec=5s\n' >"/run/systemd/system/$unit.d/late.conf"
+printf '[Unit]\nStartLimitIntervalSec=0\n[Service]\nRestartSec=8s\n' >"/run/systemd/system/$unit.d/late.conf"
 sed -i '/^Storage=volatile/d' /etc/systemd/journald.conf.d/vm.conf
 at_exit sed -i 's/^\[Journal\]$/&\nStorage=volatile/' /etc/systemd/journald.conf.d/vm.conf
 systemctl daemon-reload
@@ -49,7 +49,7 @@ journald_waits() {
 for i in 1 2 3; do
 	pid=$(systemctl show -P MainPID $unit)
 	kill -KILL "$pid"
-	wait_until 5 journald_waits
+	wait_until 8 journald_waits
 	# by the process table: systemctl may wait, too
 	wait_until 30 eval "p=\$(pgrep -f '^/usr/sbin/ublkd serve logs') && [[ \$p != $pid ]]"
 	wait_until 30 is_live "$dev"
