@@ -28,7 +28,7 @@ echo "figure: idle server with 2 queues of 128: $private kB private, $(rollup '^
 ((private < 6144))
 
 # idle means that nothing wakes it up but the watchdog's beat, every ten seconds, with some switches in each thread
-n_switches() { awk '/ctxt_switches/ { n += $2 } END { print n }' /proc/"$pid"/task/*/status; }
+n_switches() { awk '/^voluntary_ctxt_switches/ { n += $2 } END { print n }' /proc/"$pid"/task/*/status; }
 udevadm settle
 before=$(n_switches)
 then=$SECONDS

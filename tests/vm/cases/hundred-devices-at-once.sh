@@ -64,7 +64,7 @@ if ((VM_LONG)); then
 		sed -n 's/^some.* total=//p' /proc/pressure/io 2>/dev/null || echo 0
 		for pid in "${pids[@]}"; do
 			cat /proc/"$pid"/task/*/status
-		done | awk '/ctxt_switches/ { n += $2 } END { print n }'
+		done | awk '/^voluntary_ctxt_switches/ { n += $2 } END { print n }'
 	}
 	pass_time 20000 # the kernel's own workers go home after 5 s, and udev's after 3
 	mapfile -t from < <(now)

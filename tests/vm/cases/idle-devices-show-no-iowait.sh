@@ -31,7 +31,7 @@ pressure() { sed -n 's/^some.* total=//p' /proc/pressure/io 2>/dev/null || echo 
 switches() {
 	local pid
 	for pid in "${pids[@]}"; do
-		awk '/ctxt_switches/ { n += $2 } END { print n }' /proc/"$pid"/task/*/status
+		awk '/^voluntary_ctxt_switches/ { n += $2 } END { print n }' /proc/"$pid"/task/*/status
 	done | awk '{ n += $1 } END { print n }'
 }
 # nothing_happens WHEN: within 5 s; ticks are 1/100 s, pressure is in microseconds
